@@ -1,0 +1,34 @@
+"""The base of every config: strict, frozen, and documented field by field."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Config(BaseModel):
+    """Unknown keys and wrong types are errors; the string under a field is its documentation."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class Input:
+    """Marks a config field as an input of a stage and names the artifact kinds that it takes."""
+
+    kinds: tuple[str, ...]
+
+
+DataInput = Annotated[str | None, Input(("dataset",))]
+"""``stage:NAME`` of a data stage, or the folder of a data set artifact. None: the nearest earlier data stage."""
+
+ModelInput = Annotated[str | None, Input(("model", "adapter"))]
+"""``stage:NAME``, ``base`` (the recipe's model), a local folder, ``hub:org/name`` or ``tiny:architecture``.
+None: the nearest earlier stage that makes a model, else ``base``."""
+
+
+class StageConfig(Config):
+    """What every stage has. A stage's file is named after its kind."""
+
+    kind: str
+    """Which stage this is: a file in ``stages/``."""
