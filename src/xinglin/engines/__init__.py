@@ -1,0 +1,56 @@
+"""Engines generate text and measure its likelihood. An engine is one file here and keeps this contract.
+
+A conversation is a sequence of messages that ends on a user message; the engine renders it with the
+model's own chat template. Answers come back in the order of the requests, however they are batched.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from xinglin.data.records import Message
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """An answer: its text without special tokens, why it ended, and how many tokens were generated."""
+
+    text: str
+    finish: Finish
+    """``length``: the answer was cut at ``max_new_tokens``."""
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Natural log-probability of an answer's text, the end-of-turn token not included."""
+
+    total: float
+    tokens: int
+
+
+class Engine(Protocol):
+    """Answers conversations with one model. ``progress`` is told how many more requests are done."""
+
+    def generate(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Generation]:
+        """One answer per conversation; ``temperature`` 0 is greedy and ignores ``seed``."""
+        ...
+
+    def log_likelihoods(
+        self,
+        requests: Sequence[tuple[Sequence[Message], str]],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Likelihood]:
+        """One likelihood per (conversation, answer text)."""
+        ...
