@@ -1,7 +1,7 @@
 """Overlap of a generated answer with its reference: BLEU-4 and ROUGE, as fractions from 0 to 1.
 
-Both follow the numbers of LLaMA-Factory's predict step, which medical fine-tuning reports have used for years,
-so that results can be compared: sentence BLEU over characters (nltk, smoothing method 3) and the F-score of
+Both follow LLaMA-Factory's predict step, whose numbers medical fine-tuning reports have used for years, so
+that results can be compared: sentence BLEU over characters (nltk, smoothing method 3) and the F-score of
 rouge-chinese 1.0.3 over words. Written here because that library's ROUGE-L table of Python objects dominates
 the scoring of long answers; the tests hold the results equal.
 """

@@ -134,7 +134,7 @@ def _drawn_p(differences: NDArray[np.float64], seed: int) -> float:
     return (extreme + 1) / (RESAMPLES + 1)
 
 
-def _as_extreme(signs: NDArray[np.float64], differences: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _as_extreme(signs: NDArray[np.floating], differences: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rows of ``signs`` (pattern x sample) give a sum at least as far from 0 as the observed one."""
     tolerance = 1e-12 * np.abs(differences).sum()  # sums of the same numbers in another order are ties
     return np.abs(signs @ differences) >= abs(differences.sum()) - tolerance
