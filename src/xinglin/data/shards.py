@@ -1,0 +1,122 @@
+"""Token shards: text tokenised once, memory-mapped ever after.
+
+A shard folder holds the sequences end to end:
+
+    tokens.bin     uint16 (vocabularies up to 65,536) or uint32, every token of every sequence
+    trained.bin    one bit per token: whether the loss counts its prediction
+    offsets.npy    int64, (sequences + 1,): where each sequence begins
+    rows.npy       int64, (sequences,): line of the split's JSON Lines file that it came from
+    meta.json      counts, length percentiles, what was too long
+
+A preference occupies two neighbouring sequences: the chosen one, then the rejected one (``group`` = 2).
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from xinglin.errors import CheckpointError
+
+Ints = npt.NDArray[np.int64]
+
+
+class Sequence(NamedTuple):
+    ids: npt.NDArray[np.int64]
+    """(T,) token ids."""
+    trained: npt.NDArray[np.bool_]
+    """(T,) True where the token's prediction counts; never at position 0, which nothing predicts."""
+
+
+class ShardWriter:
+    """Appends sequences to a folder; ``close`` makes it readable."""
+
+    def __init__(self, folder: Path, *, vocabulary: int, group: int = 1):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.group = group
+        self._dtype = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
+        self._tokens = (folder / "tokens.bin").open("wb")
+        self._trained = (folder / "trained.bin").open("wb")
+        self._pending = np.zeros(0, dtype=np.bool_)
+        self._lengths: list[int] = []
+        self._counts: list[int] = []
+        self._rows: list[int] = []
+
+    def add(self, ids: npt.NDArray[Any], trained: npt.NDArray[np.bool_], *, row: int) -> None:
+        """One sequence, (T,) ids and (T,) mask, made from line ``row``."""
+        mask = trained.copy()
+        mask[:1] = False
+        self._tokens.write(ids.astype(self._dtype).tobytes())
+        self._lengths.append(len(ids))
+        self._counts.append(int(mask.sum()))
+        self._rows.append(row)
+        bits = np.concatenate([self._pending, mask])
+        whole = len(bits) // 8 * 8
+        self._trained.write(np.packbits(bits[:whole]).tobytes())
+        self._pending = bits[whole:]
+
+    def close(self, **meta: Any) -> dict[str, Any]:
+        """Write the index and ``meta.json``; returns what stands in it."""
+        self._trained.write(np.packbits(self._pending).tobytes())
+        self._tokens.close()
+        self._trained.close()
+        lengths = np.asarray(self._lengths, dtype=np.int64)
+        np.save(self.folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        np.save(self.folder / "counts.npy", np.asarray(self._counts, dtype=np.int64))
+        np.save(self.folder / "rows.npy", np.asarray(self._rows, dtype=np.int64))
+        record = {
+            "dtype": self._dtype.name,
+            "group": self.group,
+            "sequences": len(lengths),
+            "tokens": int(lengths.sum()),
+            "trained_tokens": int(sum(self._counts)),
+            "lengths": length_percentiles(lengths),
+            **meta,
+        }
+        (self.folder / "meta.json").write_text(
+            json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8"
+        )
+        return record
+
+
+class Shards:
+    """A finished shard folder. Opening it reads the index only."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        self.group: int = self.meta["group"]
+        self.offsets: Ints = np.load(folder / "offsets.npy")
+        self.counts: Ints = np.load(folder / "counts.npy")
+        """(sequences,) trained tokens of each."""
+        self.rows: Ints = np.load(folder / "rows.npy")
+        self.lengths: Ints = np.diff(self.offsets)
+        size = int(self.offsets[-1])
+        dtype = np.dtype(self.meta["dtype"])
+        tokens, trained = folder / "tokens.bin", folder / "trained.bin"
+        if tokens.stat().st_size != size * dtype.itemsize or trained.stat().st_size != (size + 7) // 8:
+            raise CheckpointError(
+                f"{folder}: its files are shorter or longer than its index says; delete it, it is made again"
+            )
+        self._tokens = np.memmap(tokens, dtype=dtype, mode="r") if size else np.zeros(0, dtype)
+        self._trained = np.memmap(trained, dtype=np.uint8, mode="r") if size else np.zeros(0, np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sequence:
+        start, end = int(self.offsets[index]), int(self.offsets[index + 1])
+        first = start // 8
+        bits = np.unpackbits(self._trained[first : (end + 7) // 8])[start - first * 8 : end - first * 8]
+        return Sequence(self._tokens[start:end].astype(np.int64), bits.astype(np.bool_))
+
+
+def length_percentiles(lengths: Ints) -> dict[str, int]:
+    """p50, p90, p99 and max of sequence lengths in tokens; zeros for none."""
+    if not len(lengths):
+        return {"p50": 0, "p90": 0, "p99": 0, "max": 0}
+    p50, p90, p99 = np.percentile(lengths, [50, 90, 99], method="higher").astype(int).tolist()
+    return {"p50": p50, "p90": p90, "p99": p99, "max": int(lengths.max())}

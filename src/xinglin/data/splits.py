@@ -1,0 +1,104 @@
+"""A split of a data set: one JSON Lines file of records, and the token shards made from it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from xinglin.data.overlength import OverLength, Policy, fit_many
+from xinglin.data.records import Origin, Preference, Record, from_json
+from xinglin.data.rendering import Renderer
+from xinglin.data.shards import Shards, ShardWriter
+from xinglin.errors import DataError
+from xinglin.plugins import nearest
+from xinglin.runtime import atomic
+from xinglin.runtime.artifact import Artifact, sha256
+
+CHUNK = 1024
+_VERSION = 1
+
+
+def split_file(artifact: Artifact, split: str) -> Path:
+    """``<split>.jsonl`` of a data set.
+
+    Raises:
+        DataError: no such split; names the nearest.
+    """
+    splits = artifact.details["splits"]
+    if split not in splits:
+        raise DataError(f"{artifact.folder}: no split '{split}'; {nearest(split, list(splits))}")
+    return artifact.folder / f"{split}.jsonl"
+
+
+def read_split(path: Path) -> Iterator[Record]:
+    """The records of a split, in order."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file):
+            yield from_json(json.loads(line), Origin(path.name, number + 1))
+
+
+def shard_key(path: Path, renderer: Renderer, *, max_tokens: int, policy: Policy) -> str:
+    """Names the shards of a file: equal text, tokenizer, template and limits give equal tokens."""
+    facts = [_VERSION, sha256(path), renderer.fingerprint, max_tokens, policy]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def open_shards(
+    path: Path,
+    renderer: Renderer,
+    *,
+    max_tokens: int,
+    policy: Policy,
+    places: list[Path],
+    advance: Callable[[int], None] = lambda done: None,
+) -> Shards:
+    """The token shards of the split in ``path``: from the first of ``places`` that has them, else made in the last.
+
+    Raises:
+        DataError: nothing of the split is left to train on.
+    """
+    key = shard_key(path, renderer, max_tokens=max_tokens, policy=policy)
+    for place in places:
+        if (place / key / "meta.json").is_file():
+            return Shards(place / key)
+    folder = places[-1] / key
+    atomic.make_folder(folder, lambda aside: _tokenise(path, renderer, max_tokens, policy, aside, advance))
+    shards = Shards(folder)
+    if not shards.meta["trained_tokens"]:
+        reasons = shards.meta["over_length"]
+        raise DataError(f"{path}: nothing to train on within {max_tokens} tokens ({reasons}); raise max_tokens or add rows")
+    return shards
+
+
+def _tokenise(
+    path: Path, renderer: Renderer, max_tokens: int, policy: Policy, folder: Path, advance: Callable[[int], None]
+) -> None:
+    records = read_split(path)
+    writer: ShardWriter | None = None
+    over = OverLength()
+    row = 0
+    while chunk := list(islice(records, CHUNK)):
+        if writer is None:
+            group = 2 if isinstance(chunk[0], Preference) else 1
+            writer = ShardWriter(folder, vocabulary=len(renderer.tokenizer), group=group)
+        for fitted in fit_many(chunk, renderer, max_tokens=max_tokens, policy=policy, counter=over):
+            for piece in fitted.pieces:
+                writer.add(piece.ids, piece.mask, row=row + fitted.index)
+        row += len(chunk)
+        advance(len(chunk))
+    if writer is None:
+        raise DataError(f"{path}: the split is empty; give it rows")
+    writer.close(policy=policy, max_tokens=max_tokens, records=row, over_length=over.to_json())
+
+
+def shard_summary(shards: Shards) -> dict[str, Any]:
+    """What the report says about the tokens of a split."""
+    meta = shards.meta
+    return {
+        "tokens": meta["tokens"],
+        "trained_tokens": meta["trained_tokens"],
+        "lengths": meta["lengths"],
+        "over_length": {"policy": meta["policy"], **meta["over_length"]},
+    }

@@ -1,0 +1,224 @@
+"""Generates and scores in this process, with the model's own forward pass."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
+
+from xinglin.data.packing import first_fit, pack_sequences
+from xinglin.data.records import Message
+from xinglin.data.rendering import Renderer, Segment
+from xinglin.engines import Generation, Likelihood
+from xinglin.errors import DataError
+from xinglin.models.attention import packed_attention
+from xinglin.models.load import load_model
+from xinglin.models.packed import PackedModel, sequence_sums
+
+_UNBOUNDED = 1 << 20
+
+
+class TransformersEngine:
+    """One model in memory, adapters merged in.
+
+    ``batch_tokens`` bounds rows x (prompt + answer) of a generated batch, and the tokens of a scored one.
+    """
+
+    def __init__(self, model: PreTrainedModel, renderer: Renderer, *, batch_tokens: int = 8192):
+        self.model = model.eval()
+        self.renderer = renderer
+        self.batch_tokens = batch_tokens
+        self.context_tokens: int = getattr(model.config, "max_position_embeddings", None) or _UNBOUNDED
+
+    @classmethod
+    def load(
+        cls,
+        spec: str,
+        *,
+        batch_tokens: int = 8192,
+        tokenizer_folder: Path | None = None,
+        seed: int = 0,
+        device: str | None = None,
+    ) -> "TransformersEngine":
+        """From anything that ``models.load`` takes, on the GPU when there is one."""
+        model, tokenizer = load_model(spec, tokenizer_folder=tokenizer_folder, seed=seed)
+        place: Any = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(model.to(place), Renderer(tokenizer), batch_tokens=batch_tokens)
+
+    def generate(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Generation]:
+        """One answer per conversation, batched by length; ``temperature`` 0 is greedy.
+
+        Raises:
+            DataError: a prompt leaves no room for an answer in the model's window.
+        """
+        prompts = [self._prompt(messages, max_new_tokens) for messages in conversations]
+        answers: list[Generation | None] = [None] * len(prompts)
+        for batch in self._batches(prompts, max_new_tokens):
+            torch.manual_seed(seed)
+            for index, ids in zip(batch, self._generate_batch([prompts[i] for i in batch], max_new_tokens, temperature, top_p), strict=True):
+                answers[index] = self._answer(ids)
+            if progress:
+                progress(len(batch))
+        return [answer for answer in answers if answer is not None]
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """The answer in pieces of whole characters, as it is made. Closing the iterator stops the model."""
+        prompt = self._prompt(messages, max_new_tokens)
+        feed, stop = _Feed(), _Stop()
+        torch.manual_seed(seed)
+
+        def work() -> None:
+            try:
+                self._generate_batch([prompt], max_new_tokens, temperature, top_p, streamer=feed, stop=stop)
+            except BaseException as error:
+                feed.tokens.put(error)
+            finally:
+                feed.tokens.put(None)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            yield from self._pieces(feed.tokens)
+        finally:
+            stop.asked = True
+            thread.join()
+
+    def log_likelihoods(
+        self,
+        requests: Sequence[tuple[Sequence[Message], str]],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Likelihood]:
+        """Log-probability of each answer text after its rendered prompt, end of turn not included."""
+        rendered = [
+            (Segment(self.renderer.prompt(messages), False), Segment(answer, True)) for messages, answer in requests
+        ]
+        encoded = self.renderer.encode(rendered)
+        lengths = torch.tensor([len(item.ids) for item in encoded]).numpy()
+        results: list[Likelihood | None] = [None] * len(encoded)
+        scorer = PackedModel(self.model)
+        with torch.no_grad(), packed_attention(self.model):
+            for members in first_fit(lengths, self.batch_tokens):
+                packed = pack_sequences([encoded[i] for i in members]).to(self.model.device)
+                totals = sequence_sums(scorer(packed, want="log_probs"), packed).tolist()
+                for index, total in zip(members.tolist(), totals, strict=True):
+                    results[index] = Likelihood(total, int(encoded[index].mask.sum()))
+                if progress:
+                    progress(len(members))
+        return [result for result in results if result is not None]
+
+    def _prompt(self, messages: Sequence[Message], max_new_tokens: int) -> list[int]:
+        ids = self.renderer.prompt_ids(messages)
+        if len(ids) + max_new_tokens > self.context_tokens:
+            raise DataError(
+                f"a prompt of {len(ids)} tokens and {max_new_tokens} new ones exceed the model's window of "
+                f"{self.context_tokens}; shorten the conversation or lower max_new_tokens"
+            )
+        return ids
+
+    def _batches(self, prompts: list[list[int]], max_new_tokens: int) -> Iterator[list[int]]:
+        """Indices, longest prompt first, as many rows as fit into ``batch_tokens``."""
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+        while order:
+            rows = max(1, self.batch_tokens // (len(prompts[order[0]]) + max_new_tokens))
+            yield order[:rows]
+            order = order[rows:]
+
+    @torch.no_grad()
+    def _generate_batch(
+        self,
+        prompts: list[list[int]],
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        *,
+        streamer: BaseStreamer | None = None,
+        stop: StoppingCriteria | None = None,
+    ) -> list[list[int]]:
+        """New token ids of each prompt, up to and including the stop token."""
+        pad = self.renderer.stop_ids[0]
+        width = max(map(len, prompts))
+        ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=self.model.device)
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=ids.device)
+        sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p} if temperature > 0 else {"do_sample": False}
+        config = GenerationConfig(
+            max_new_tokens=max_new_tokens, eos_token_id=list(self.renderer.stop_ids), pad_token_id=pad, **sampling
+        )
+        output: Any = self.model.generate(
+            ids,
+            attention_mask=mask,
+            generation_config=config,
+            streamer=streamer,
+            stopping_criteria=StoppingCriteriaList([stop]) if stop else None,
+        )
+        return [self._until_stop(row) for row in output[:, width:].tolist()]
+
+    def _until_stop(self, ids: list[int]) -> list[int]:
+        end = next((index for index, token in enumerate(ids) if token in self.renderer.stop_ids), None)
+        return ids if end is None else ids[: end + 1]
+
+    def _answer(self, ids: list[int]) -> Generation:
+        stopped = bool(ids) and ids[-1] in self.renderer.stop_ids
+        text: Any = self.renderer.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
+        return Generation(text, "stop" if stopped else "length", len(ids))
+
+    def _pieces(self, tokens: "SimpleQueue[Any]") -> Iterator[str]:
+        ids: list[int] = []
+        shown = ""
+        while (item := tokens.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            if item in self.renderer.stop_ids:
+                continue
+            ids.append(item)
+            text: Any = self.renderer.tokenizer.decode(ids, skip_special_tokens=True)
+            if not text.endswith("\ufffd"):
+                yield text[len(shown) :]
+                shown = text
+
+
+class _Feed(BaseStreamer):
+    """Hands new tokens to another thread; the first call holds the prompt and is left out."""
+
+    def __init__(self) -> None:
+        self.tokens: SimpleQueue[Any] = SimpleQueue()
+        self._prompt_seen = False
+
+    def put(self, value: Any) -> None:
+        if self._prompt_seen:
+            for token in value.reshape(-1).tolist():
+                self.tokens.put(token)
+        self._prompt_seen = True
+
+    def end(self) -> None:
+        """The worker thread announces the end."""
+
+
+class _Stop(StoppingCriteria):
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **unused: Any) -> torch.BoolTensor:
+        stopped: Any = torch.full((input_ids.shape[0],), self.asked, device=input_ids.device, dtype=torch.bool)
+        return stopped

@@ -1,0 +1,207 @@
+"""Attention that never crosses from one packed sequence into the next.
+
+An entry in transformers' attention registry: on CUDA one call of ``torch.nn.attention.varlen`` (FlashAttention,
+inside torch), elsewhere one causal SDPA call per sequence. Both cost sum(length²) instead of (sum length)², and no
+mask is ever built. Architectures with an attention of their own (Bloom's ALiBi) get a block-diagonal mask.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface
+
+from xinglin.data.packing import Packed
+from xinglin.errors import ModelError
+
+PER_SEQUENCE = "xinglin_per_sequence"
+BLOCK_DIAGONAL = "xinglin_block_diagonal"
+_OWN_ATTENTION = ("bloom",)
+_batch: ContextVar[Packed] = ContextVar("packed_batch")
+
+
+def per_sequence_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packed: Packed,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **unused: Any,
+) -> tuple[Tensor, None]:
+    """query (1, heads, T, width), key and value (1, key-value heads, T, width) -> (1, T, heads, width)."""
+    grouped = key.shape[1] != query.shape[1]
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
+        return _varlen(query, key, value, packed, scaling, sliding_window, grouped), None
+    pieces = []
+    spans = zip(
+        query.split(packed.lengths, dim=2),
+        key.split(packed.lengths, dim=2),
+        value.split(packed.lengths, dim=2),
+        strict=True,
+    )
+    for part_query, part_key, part_value in spans:
+        length = part_query.shape[2]
+        window = (
+            _window_mask(length, sliding_window, query.device)
+            if sliding_window and length > sliding_window
+            else None
+        )
+        pieces.append(
+            scaled_dot_product_attention(
+                part_query,
+                part_key,
+                part_value,
+                attn_mask=window,
+                dropout_p=dropout,
+                is_causal=window is None,
+                scale=scaling,
+                enable_gqa=grouped,
+            )
+        )
+    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _varlen(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packed: Packed,
+    scaling: float | None,
+    window: int | None,
+    grouped: bool,
+) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    longest = max(packed.lengths)
+    flat = (tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value))
+    out = varlen_attn(
+        *flat,
+        packed.boundaries,
+        packed.boundaries,
+        longest,
+        longest,
+        scale=scaling,
+        window_size=(window - 1 if window else -1, 0),
+        enable_gqa=grouped,
+    )
+    assert isinstance(out, Tensor)
+    return out[None]
+
+
+def _window_mask(length: int, window: int, device: torch.device) -> Tensor:
+    position = torch.arange(length, device=device)
+    distance = position[:, None] - position[None, :]
+    return (distance >= 0) & (distance < window)
+
+
+def block_diagonal_mask(*, dtype: torch.dtype = torch.float32, **unused: Any) -> Tensor:
+    """(1, 1, T, T): 0 within a sequence up to the present, the lowest float elsewhere."""
+    packed = _batch.get()
+    device = packed.input_ids.device
+    owner = torch.repeat_interleave(torch.tensor(packed.lengths, device=device))
+    same = owner[:, None] == owner[None, :]
+    allowed = same.tril()
+    return torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill(
+        ~allowed, torch.finfo(dtype).min
+    )[None, None]
+
+
+AttentionInterface.register(PER_SEQUENCE, per_sequence_attention)
+AttentionMaskInterface.register(BLOCK_DIAGONAL, block_diagonal_mask)
+
+
+@contextmanager
+def packed_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Within, ``forward`` calls of ``model`` must go through ``packed_inputs``; generation is as usual outside."""
+    before = model.config._attn_implementation
+    own = model.config.model_type in _OWN_ATTENTION
+    _use(model, BLOCK_DIAGONAL if own else PER_SEQUENCE)
+    try:
+        yield
+    finally:
+        _use(model, before)
+
+
+def _use(model: PreTrainedModel, implementation: str) -> None:
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.config._attn_implementation = implementation
+
+
+@contextmanager
+def packed_inputs(model: PreTrainedModel, packed: Packed) -> Iterator[dict[str, Any]]:
+    """The keyword arguments with which ``model`` reads ``packed``."""
+    if model.config.model_type not in _OWN_ATTENTION:
+        yield {
+            "input_ids": packed.input_ids,
+            "position_ids": packed.position_ids,
+            "use_cache": False,
+            "packed": packed,
+        }
+        return
+    token = _batch.set(packed)
+    backbone: Any = model.base_model
+    backbone.build_alibi_tensor = _alibi_by_position
+    try:
+        ones = torch.ones_like(packed.input_ids)
+        yield {"input_ids": packed.input_ids, "attention_mask": ones, "use_cache": False}
+    finally:
+        del backbone.build_alibi_tensor
+        _batch.reset(token)
+
+
+def _alibi_by_position(attention_mask: Tensor, num_heads: int, dtype: torch.dtype) -> Tensor:
+    """ALiBi (arXiv 2108.12409) with positions that restart in every sequence: (heads, 1, T)."""
+    from transformers.models.bloom.modeling_bloom import _get_alibi_slopes
+
+    positions = _batch.get().position_ids[0]
+    return (_get_alibi_slopes(num_heads, positions.device)[:, None, None] * positions).to(dtype)
+
+
+@torch.no_grad()
+def check_isolation(model: PreTrainedModel) -> None:
+    """Run two short sequences packed and one by one; refuse the architecture if the logits differ.
+
+    Raises:
+        ModelError: packing would let sequences see each other in this architecture.
+    """
+    from xinglin.data.packing import pack_sequences
+
+    device = next(model.parameters()).device
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    generator = torch.Generator().manual_seed(0)
+    parts = [torch.randint(vocabulary, (length,), generator=generator).numpy() for length in (11, 7)]
+    training = model.training
+    model.eval()
+    with packed_attention(model):
+        apart = []
+        for ids in parts:
+            packed = pack_sequences([(ids, ids > -1)]).to(device)
+            with packed_inputs(model, packed) as inputs:
+                apart.append(model(**inputs).logits)
+        together = pack_sequences([(ids, ids > -1) for ids in parts]).to(device)
+        with packed_inputs(model, together) as inputs:
+            joint = model(**inputs).logits
+    plain = torch.cat(
+        [model(input_ids=torch.from_numpy(ids)[None].to(device), use_cache=False).logits for ids in parts], 1
+    )
+    model.train(training)
+    tolerance = 1e-4 if plain.dtype == torch.float32 else 0.05
+    scale = plain.float().std().clamp_min(1e-6)
+    for other in (joint, torch.cat(apart, 1)):
+        difference = ((other - plain).float().abs().max() / scale).item()
+        if not difference < tolerance:
+            raise ModelError(
+                f"architecture '{model.config.model_type}': packed sequences see each other (logits differ by "
+                f"{difference:.2g} standard deviations); set 'packing: false' in this stage"
+            )

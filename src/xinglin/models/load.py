@@ -1,0 +1,73 @@
+"""Load a causal language model: a local folder, a stack of adapters, ``hub:org/name`` or ``tiny:architecture``."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from xinglin.errors import ModelError
+from xinglin.models.adapter import is_adapter, read_base
+from xinglin.models.tiny import build_tiny, is_tiny
+from xinglin.models.tokenizer import load_tokenizer
+
+
+class Loaded(NamedTuple):
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+
+
+def load_model(
+    spec: str,
+    *,
+    tokenizer_folder: Path | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+    trust_remote_code: bool = False,
+) -> Loaded:
+    """The model that ``spec`` names, on the CPU, adapters merged in, in order.
+
+    Args:
+        spec: local folder (full model or adapter), ``hub:org/name`` or ``tiny:architecture``.
+        tokenizer_folder: where a ``tiny:`` model, which has none of its own, takes its tokenizer from.
+        seed: of a ``tiny:`` model's random weights.
+        dtype: None keeps the checkpoint's on CUDA and float32 elsewhere.
+
+    Raises:
+        ModelError: nothing loadable there, with the reason.
+    """
+    if is_tiny(spec):
+        if tokenizer_folder is None:
+            raise ModelError(f"{spec}: a tiny model needs a data set artifact, whose tokenizer it takes")
+        tokenizer = load_tokenizer(str(tokenizer_folder))
+        return Loaded(build_tiny(spec, tokenizer, seed=seed), tokenizer)
+    if is_adapter(spec):
+        folder = Path(spec)
+        base = read_base(folder)
+        lower = load_model(
+            base.resolve(folder),
+            tokenizer_folder=folder,
+            seed=base.seed,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+        )
+        merged: Any = PeftModel.from_pretrained(lower.model, spec).merge_and_unload()
+        return Loaded(merged, load_tokenizer(spec))
+    return _load_full(spec.removeprefix("hub:"), dtype=dtype, trust_remote_code=trust_remote_code)
+
+
+def _load_full(name: str, *, dtype: torch.dtype | None, trust_remote_code: bool) -> Loaded:
+    folder = Path(name)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{folder}: no config.json and no adapter_config.json, so no model; give a model's folder"
+        )
+    chosen = dtype or ("auto" if torch.cuda.is_available() else torch.float32)
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            name, dtype=chosen, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{name}: the model cannot be loaded ({error})") from error
+    return Loaded(model, load_tokenizer(name, trust_remote_code=trust_remote_code))

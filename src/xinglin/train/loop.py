@@ -1,0 +1,265 @@
+"""The only training loop: batches, accumulation, clipping, schedule, logging, evaluating, saving, resuming.
+
+A step is a pure function of the weights and its number: the plan says which sequences it takes, and random
+numbers (dropout) start from (seed, step). A resumed run therefore repeats an uninterrupted one bit by bit.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from xinglin.config.parts import Optimizer
+from xinglin.data.packing import Plan, Step, pack
+from xinglin.data.shards import Shards
+from xinglin.errors import Interrupted, TrainingError
+from xinglin.models.packed import PackedModel
+from xinglin.runtime.progress import progress
+from xinglin.train import checkpoint
+from xinglin.train.meter import Meter, MetricsFile, peak_memory_bytes
+from xinglin.train.objectives import ObjectiveProtocol
+from xinglin.train.optim import build_optimizer, learning_rate
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When things happen, in optimizer steps."""
+
+    log_every: int
+    save_every: int
+    eval_every: int | None
+    keep_best: bool = False
+    early_stop: int | None = None
+
+
+@dataclass
+class State:
+    """What a checkpoint remembers besides weights and optimizer."""
+
+    step: int = 0
+    """Optimizer steps done."""
+    tokens: int = 0
+    trained_tokens: int = 0
+    seconds: float = 0.0
+    best_loss: float = math.inf
+    best_step: int = 0
+    evaluations_since_best: int = 0
+    first_loss: float | None = None
+    last_loss: float | None = None
+    stopped_early: bool = False
+
+
+@dataclass
+class Loop:
+    """One training run. ``fit`` returns when it is done, or raises ``Interrupted`` after saving.
+
+    ``out`` takes metrics and plots; ``scratch`` takes checkpoints.
+    """
+
+    model: PackedModel
+    objective: ObjectiveProtocol
+    shards: Shards
+    plan: Plan
+    optimizer_config: Optimizer
+    schedule: Schedule
+    accelerator: Accelerator
+    out: Path
+    scratch: Path
+    seed: int
+    eval_sets: dict[str, tuple[Shards, Plan, ObjectiveProtocol]] = field(default_factory=dict)
+    stop_requested: Callable[[], bool] = lambda: False
+    say: Callable[[str], None] = print
+
+    def fit(self) -> State:
+        """Train to the end of the plan, from the newest checkpoint that verifies."""
+        self.state = State()
+        self.model.to(self.accelerator.device)
+        self.optimizer = build_optimizer(self.model, self.optimizer_config)
+        self._resume()
+        self.wrapped, self.prepared = self.accelerator.prepare(self.model, self.optimizer)
+        self.metrics = MetricsFile(self.out, resume_step=self.state.step)
+        self.meter = Meter()
+        try:
+            with progress(len(self.plan), "training") as bar:
+                bar.advance(self.state.step)
+                self._run(bar)
+        finally:
+            self.metrics.close()
+        if self.schedule.keep_best and (self.scratch / "best").is_dir():
+            self._load_best()
+        return self.state
+
+    def _run(self, bar: Any) -> None:
+        clock = time.perf_counter()
+        while self.state.step < len(self.plan) and not self.state.stopped_early:
+            number = self.state.step
+            step = self.plan[number]
+            self._step(number, step)
+            self.state.step += 1
+            self.state.tokens += step.tokens
+            self.state.trained_tokens += step.trained_tokens
+            now = time.perf_counter()
+            self.state.seconds, clock = self.state.seconds + now - clock, now
+            self._after(step, bar)
+
+    def _after(self, step: Step, bar: Any) -> None:
+        done, last = self.state.step, self.state.step == len(self.plan)
+        stop = self.stop_requested()
+        evaluate = self.schedule.eval_every and (done % self.schedule.eval_every == 0 or last)
+        save = stop or last or done % self.schedule.save_every == 0
+        fields: dict[str, Any] = {}
+        if done % self.schedule.log_every == 0 or evaluate or save:
+            fields = self._log(step)
+        bar.advance(1, **fields)
+        if evaluate:
+            self._evaluate()
+        if save:
+            self._save()
+        self.meter.restart_clock()
+        if stop:
+            raise Interrupted(f"saved at step {done} of {len(self.plan)}")
+
+    def _step(self, number: int, step: Step) -> None:
+        torch.manual_seed(self.seed * 1_000_003 + number * 1_009 + self.accelerator.process_index)
+        rate = learning_rate(self.optimizer_config, number, len(self.plan))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.wrapped.train()
+        weight = max(self.objective.weight(step), 1.0)
+        mine = step.micro_batches[self.accelerator.process_index]
+        sums: dict[str, Tensor] = {}
+        for index, indices in enumerate(mine):
+            packed = pack(self.shards, indices).to(self.accelerator.device)
+            last = index == len(mine) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+                with self.accelerator.autocast():
+                    loss, metrics = self.objective.loss(self.wrapped, packed, indices)
+                self.accelerator.backward(loss * (self.accelerator.num_processes / weight))
+            for name, value in {"loss": loss.detach(), **metrics}.items():
+                sums[name] = sums[name] + value if name in sums else value
+        means = {name: self.accelerator.reduce(value, "sum") / weight for name, value in sums.items()}
+        norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.optimizer_config.max_grad_norm)
+        norm = torch.as_tensor(norm, device=self.accelerator.device)
+        if self.accelerator.scaler is None:
+            # The fused optimizer skips the update where this is 1: bad numbers never reach the weights,
+            # and nothing has to wait for the device to find out.
+            bad = ~(torch.isfinite(norm) & torch.isfinite(means["loss"]))
+            self.optimizer.found_inf = bad.float().reshape(())  # type: ignore[attr-defined]
+        self.prepared.step()
+        self.prepared.zero_grad(set_to_none=True)
+        self.meter.add(number + 1, step.tokens, {**means, "grad_norm": norm})
+
+    def _log(self, step: Step) -> dict[str, Any]:
+        rows, speed = self.meter.read()
+        if not rows:
+            return {}
+        for number, values in rows:
+            if not math.isfinite(values["loss"]):
+                self._refuse_non_finite(number, values)
+            if self.state.first_loss is None:
+                self.state.first_loss = values["loss"]
+        number, last = rows[-1]
+        mean = {name: sum(values[name] for _, values in rows) / len(rows) for name in last}
+        self.state.last_loss = mean["loss"]
+        row = {
+            "kind": "train",
+            "step": number,
+            "epoch": round(step.epoch, 4),
+            **mean,
+            "learning_rate": learning_rate(self.optimizer_config, number - 1, len(self.plan)),
+            "tokens": self.state.tokens,
+            "trained_tokens": self.state.trained_tokens,
+            "tokens_per_second": round(speed, 1),
+            "memory_bytes": peak_memory_bytes(self.accelerator.device),
+            "seconds": round(self.state.seconds, 3),
+        }
+        if self.accelerator.is_main_process:
+            self.metrics.write(row)
+        return row
+
+    def _refuse_non_finite(self, number: int, values: dict[str, float]) -> None:
+        lines = sorted({int(self.shards.rows[i]) for part in self.plan[number - 1].micro_batches for b in part for i in b})
+        shown = ", ".join(map(str, lines[:10])) + (", …" if len(lines) > 10 else "")
+        raise TrainingError(
+            f"step {number}: the loss is {values['loss']} (gradient norm {values['grad_norm']:.3g}) on rows {shown} of the "
+            f"training split (line numbers from 0); look at these rows, or lower the learning rate; the checkpoints "
+            f"before this step are kept and the run resumes from them"
+        )
+
+    @torch.no_grad()
+    def _evaluate(self) -> None:
+        self.wrapped.eval()
+        for name, (shards, plan, objective) in self.eval_sets.items():
+            row = {"kind": "eval", "step": self.state.step, "split": name}
+            row |= self.mean_over(shards, plan, objective)
+            if self.accelerator.is_main_process:
+                self.metrics.write(row)
+        first = next(iter(self.eval_sets))
+        self._note_best(row["loss"] if first == name else math.inf)
+
+    def mean_over(self, shards: Shards, plan: Plan, objective: ObjectiveProtocol) -> dict[str, float]:
+        """Loss and metrics over a whole set, weighted by trained token (or pair): the same for every batch size."""
+        total: dict[str, Tensor] = {}
+        weight = 0.0
+        for number in range(len(plan)):
+            step = plan[number]
+            weight += objective.weight(step)
+            for indices in step.micro_batches[self.accelerator.process_index]:
+                packed = pack(shards, indices).to(self.accelerator.device)
+                with self.accelerator.autocast():
+                    loss, metrics = objective.loss(self.wrapped, packed, indices)
+                for name, value in {"loss": loss, **metrics}.items():
+                    total[name] = total.get(name, torch.zeros((), dtype=torch.float64)) + value.double().cpu()
+        return {
+            name: (self.accelerator.reduce(value.to(self.accelerator.device), "sum") / max(weight, 1.0)).item()
+            for name, value in total.items()
+        }
+
+    def _note_best(self, loss: float) -> None:
+        if loss < self.state.best_loss:
+            self.state.best_loss, self.state.best_step = loss, self.state.step
+            self.state.evaluations_since_best = 0
+            if self.schedule.keep_best and self.accelerator.is_main_process:
+                checkpoint.save_best(self.scratch / "best", self._plain_model(), self.state.step)
+            return
+        self.state.evaluations_since_best += 1
+        patience = self.schedule.early_stop
+        self.state.stopped_early = bool(patience and self.state.evaluations_since_best >= patience)
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            weights = checkpoint.trainable_weights(self._plain_model())
+            scaler = self.accelerator.scaler
+            optimizer = {"optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else {}}
+            content = checkpoint.Checkpoint(weights, optimizer, asdict(self.state))
+            checkpoint.save(self.scratch / "checkpoints", content)
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> None:
+        found, complaints = checkpoint.newest(self.scratch / "checkpoints")
+        for complaint in complaints:
+            self.say(complaint)
+        if found is None:
+            return
+        checkpoint.load_weights(self.model, found.weights)
+        self.optimizer.load_state_dict(found.optimizer["optimizer"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(found.optimizer["scaler"])
+        self.state = State(**found.state)
+        self.say(f"resuming at step {self.state.step} of {len(self.plan)}")
+
+    def _load_best(self) -> None:
+        weights, step = checkpoint.load_best(self.scratch / "best")
+        checkpoint.load_weights(self._plain_model(), weights)
+        self.say(f"ending with the weights of step {step}, the lowest evaluation loss")
+
+    def _plain_model(self) -> nn.Module:
+        model: nn.Module = self.accelerator.unwrap_model(self.wrapped)
+        return model

@@ -1,0 +1,60 @@
+"""Direct preference optimisation, sigmoid loss (arXiv 2305.18290)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from xinglin.data.packing import Packed, Step
+from xinglin.models.packed import PackedModel, sequence_sums
+
+
+def sigmoid_loss(policy: Tensor, reference: Tensor, *, beta: float) -> tuple[Tensor, Tensor]:
+    """Per-pair loss and rewards.
+
+    Args:
+        policy: (P, 2) log-probabilities of chosen and rejected answers under the policy.
+        reference: (P, 2) the same under the reference.
+        beta: strength of the tie to the reference.
+
+    Returns:
+        (P,) losses, -log sigmoid(beta * (chosen log-ratio - rejected log-ratio)), and
+        (P, 2) rewards, beta * log-ratio, without gradient.
+    """
+    ratios = policy - reference
+    return -logsigmoid(beta * (ratios[:, 0] - ratios[:, 1])), beta * ratios.detach()
+
+
+class Objective:
+    """Mean sigmoid loss over the pairs of the global batch.
+
+    Args:
+        reference: (sequences,) log-probability of every answer in the shards under the reference model.
+        beta: strength of the tie to the reference.
+    """
+
+    group = 2
+
+    def __init__(self, reference: Tensor, *, beta: float):
+        self.reference = reference
+        self.beta = beta
+
+    def weight(self, step: Step) -> float:
+        return step.groups
+
+    def loss(
+        self, model: PackedModel, packed: Packed, indices: npt.NDArray[np.int64]
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        policy = sequence_sums(model(packed, want="log_probs"), packed).view(-1, 2)
+        reference = self.reference[torch.from_numpy(indices)].to(policy.device).view(-1, 2)
+        losses, rewards = sigmoid_loss(policy, reference, beta=self.beta)
+        margin = rewards[:, 0] - rewards[:, 1]
+        return losses.sum(), {
+            "accuracy": (margin > 0).float().sum(),
+            "margin": margin.sum(),
+            "chosen_reward": rewards[:, 0].sum(),
+            "rejected_reward": rewards[:, 1].sum(),
+        }
