@@ -136,3 +136,14 @@ def _tail(record: Record) -> dict[str, Any]:
     if record.origin.licence:
         origin["licence"] = record.origin.licence
     return {"meta": dict(record.meta), "origin": origin} if record.meta else {"origin": origin}
+
+
+def texts(record: Record) -> tuple[str, ...]:
+    """Every text that a record holds, in order."""
+    if isinstance(record, Document):
+        return (record.text,)
+    if isinstance(record, Conversation):
+        return tuple(message.content for message in record.messages)
+    if isinstance(record, Preference):
+        return (*(message.content for message in record.prompt), record.chosen, record.rejected)
+    return (record.question, *record.options.values())

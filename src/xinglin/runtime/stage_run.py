@@ -29,6 +29,8 @@ class StageRun:
     name: str
     seed: int
     out: Path
+    final: Path
+    """Where ``out`` will stand once the stage is finished."""
     scratch: Path
     cache: Path
     base: str

@@ -1,6 +1,7 @@
 """Direct preference optimisation, sigmoid loss (arXiv 2305.18290)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from xinglin.data.packing import Packed, Step
 from xinglin.models.packed import PackedModel, sequence_sums
 
 
-def sigmoid_loss(policy: Tensor, reference: Tensor, *, beta: float) -> tuple[Tensor, Tensor]:
+def sigmoid_loss(policy: Tensor, reference: Tensor | None, *, beta: float) -> tuple[Tensor, Tensor]:
     """Per-pair loss and rewards.
 
     Args:
@@ -32,13 +33,14 @@ class Objective:
     """Mean sigmoid loss over the pairs of the global batch.
 
     Args:
-        reference: (sequences,) log-probability of every answer in the shards under the reference model.
+        reference: (sequences,) log-probability of every answer in the shards under the reference model;
+            None: the model with its adapter switched off is asked at every step.
         beta: strength of the tie to the reference.
     """
 
     group = 2
 
-    def __init__(self, reference: Tensor, *, beta: float):
+    def __init__(self, reference: Tensor | None, *, beta: float):
         self.reference = reference
         self.beta = beta
 
@@ -49,7 +51,7 @@ class Objective:
         self, model: PackedModel, packed: Packed, indices: npt.NDArray[np.int64]
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         policy = sequence_sums(model(packed, want="log_probs"), packed).view(-1, 2)
-        reference = self.reference[torch.from_numpy(indices)].to(policy.device).view(-1, 2)
+        reference = self._reference(model, packed, indices).to(policy.device).view(-1, 2)
         losses, rewards = sigmoid_loss(policy, reference, beta=self.beta)
         margin = rewards[:, 0] - rewards[:, 1]
         return losses.sum(), {
@@ -58,3 +60,10 @@ class Objective:
             "chosen_reward": rewards[:, 0].sum(),
             "rejected_reward": rewards[:, 1].sum(),
         }
+
+    def _reference(self, model: PackedModel, packed: Packed, indices: npt.NDArray[np.int64]) -> Tensor:
+        if self.reference is not None:
+            return self.reference[torch.from_numpy(indices)]
+        adapted: Any = getattr(model, "module", model).model
+        with torch.no_grad(), adapted.disable_adapter():
+            return sequence_sums(model(packed, want="log_probs"), packed)

@@ -1,0 +1,189 @@
+"""Read, check and tokenise data: every row in is used or quarantined with a reason."""
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from xinglin.config.base import Config as BaseConfig
+from xinglin.config.base import ModelInput, StageConfig
+from xinglin.data.accounting import Quarantine, SourceAccount
+from xinglin.data.sources import Source, content_hash, read
+from xinglin.errors import DataError
+from xinglin.runtime.progress import progress
+from xinglin.runtime.stage_run import Outcome, StageRun
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from xinglin.data.records import Record
+
+PRODUCES = "dataset"
+
+
+class Split(BaseConfig):
+    """One named part of the data set."""
+
+    sources: Annotated[list[Source], Field(min_length=1)]
+    """Where its rows come from, read in order."""
+    held_out: bool = False
+    """For evaluation only: training stages refuse it and the tokenizer is not trained on it."""
+    hold_out: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}
+    """Further splits cut from this one, with their share of its records, e.g. ``{dev: 0.05}``. They are held out."""
+
+
+class Config(StageConfig):
+    """Build the splits that later stages train and evaluate on."""
+
+    splits: Annotated[dict[str, Split], Field(min_length=1)]
+    """Split name -> where its rows come from. Each holds one kind of record."""
+    tokenizer: ModelInput = None
+    """Whose tokenizer to use. Default: the recipe's ``model``; for a ``tiny:`` one it is trained on the splits."""
+    vocabulary: Annotated[int, Field(ge=300, le=200_000)] = 4096
+    """Size of a tokenizer that is trained here."""
+    template: str | None = None
+    """A packaged chat template (``xinglin list templates``). Default: the one in the tokenizer."""
+    max_tokens: Annotated[int, Field(gt=0)] = 1024
+    """Longest sequence of the token shards that are made here; a stage with another limit makes its own."""
+    over_length: Literal["error", "drop", "truncate_history", "split"] = "split"
+    """What happens to longer ones. ``split`` makes several of one: nothing is lost."""
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> "Config":
+        names = [*self.splits, *(name for split in self.splits.values() for name in split.hold_out)]
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ValueError(f"split names used twice: {', '.join(twice)}")
+        return self
+
+
+def sources(config: Config) -> dict[str, str]:
+    """Content hash of everything that is read, by path; raises DataError for what is missing."""
+    return {source.path: content_hash(source) for split in config.splits.values() for source in split.sources}
+
+
+def run(config: Config, run: StageRun) -> Outcome:
+    """Files in; ``<split>.jsonl``, ``quarantine.jsonl``, a tokenizer and token shards out."""
+    splits: dict[str, dict[str, Any]] = {}
+    with Quarantine(run.out / "quarantine.jsonl") as quarantine:
+        for name, split in config.splits.items():
+            splits |= _write_split(name, split, run, quarantine)
+    tokenizer, facts = _tokenizer(config, run, splits)
+    _tokenise(config, run, tokenizer, splits)
+    return Outcome("dataset", details={"splits": splits, "tokenizer": facts})
+
+
+def _write_split(name: str, split: Split, run: StageRun, quarantine: Quarantine) -> dict[str, dict[str, Any]]:
+    """Write ``<name>.jsonl`` and the splits cut from it; returns the details of each."""
+    names = [name, *split.hold_out]
+    accounts = []
+    counts: Counter[str] = Counter()
+    kind = None
+    files = {part: (run.out / f"{part}.jsonl").open("w", encoding="utf-8") for part in names}
+    try:
+        with progress(None, f"reading {name}") as bar:
+            for source in split.sources:
+                account = SourceAccount(source.path, source.licence)
+                accounts.append(account)
+                for record in read(source, kind=kind, account=account, quarantine=quarantine):
+                    kind = kind or _kind(record)
+                    part = _part(name, split, run.seed, sum(counts.values()))
+                    files[part].write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
+                    counts[part] += 1
+                    bar.advance(1)
+    finally:
+        for file in files.values():
+            file.close()
+    for part in names:
+        if not counts[part]:
+            raise DataError(f"split '{part}': no record in it; give it more rows or drop it")
+    shown = [account.to_json() for account in accounts]
+    return {
+        part: {
+            "record": kind,
+            "records": counts[part],
+            "held_out": split.held_out or part != name,
+            "sources": shown if part == name else [],
+            "cut_from": None if part == name else name,
+            "tokens": None,
+            "trained_tokens": None,
+            "lengths": None,
+            "over_length": None,
+        }
+        for part in names
+    }
+
+
+def _kind(record: "Record") -> str:
+    from xinglin.data.records import kind_of
+
+    return kind_of(record)
+
+
+def _part(name: str, split: Split, seed: int, number: int) -> str:
+    """Which split record ``number`` goes to: a fixed function of the seed and the number."""
+    draw = zlib.crc32(f"{seed} {name} {number}".encode()) / 2**32
+    for part, share in split.hold_out.items():
+        if draw < share:
+            return part
+        draw -= share
+    return name
+
+
+def _tokenizer(
+    config: Config, run: StageRun, splits: dict[str, dict[str, Any]]
+) -> tuple["PreTrainedTokenizerFast", dict[str, Any]]:
+    """Load it, or train it for a ``tiny:`` model; saved in ``tokenizer/``."""
+    from xinglin.models.tiny import is_tiny
+    from xinglin.models.tokenizer import load_tokenizer, train_tokenizer
+
+    spec = run.model(config.tokenizer or "base")
+    files = [run.out / f"{name}.jsonl" for name, facts in splits.items() if not facts["held_out"]]
+    if is_tiny(spec):
+        tokenizer = train_tokenizer(_texts(files), vocabulary=config.vocabulary)
+    else:
+        tokenizer = load_tokenizer(spec.removeprefix("hub:"))
+    tokenizer.save_pretrained(run.out / "tokenizer")
+    sample = [text for text, _ in zip(_texts(files), range(2000), strict=False)]
+    tokens = sum(len(ids) for ids in tokenizer(sample, add_special_tokens=False)["input_ids"])
+    return tokenizer, {
+        "vocabulary": len(tokenizer),
+        "characters_per_token": round(sum(map(len, sample)) / max(1, tokens), 3),
+        "trained": is_tiny(spec),
+    }
+
+
+def _texts(files: list[Path]) -> Iterator[str]:
+    from xinglin.data.records import texts
+    from xinglin.data.splits import read_split
+
+    for path in files:
+        for record in read_split(path):
+            yield from texts(record)
+
+
+def _tokenise(
+    config: Config, run: StageRun, tokenizer: "PreTrainedTokenizerFast", splits: dict[str, dict[str, Any]]
+) -> None:
+    """Token shards of every split but exam questions, which only evaluation reads."""
+    from xinglin.data.rendering import Renderer
+    from xinglin.data.splits import open_shards, shard_summary
+
+    renderer = Renderer(tokenizer, template=config.template)
+    for name, facts in splits.items():
+        if facts["record"] == "question":
+            continue
+        with progress(facts["records"], f"tokenising {name}") as bar:
+            shards = open_shards(
+                run.out / f"{name}.jsonl",
+                renderer,
+                max_tokens=config.max_tokens,
+                policy=config.over_length,
+                places=[run.out / "shards"],
+                advance=lambda done, bar=bar: bar.advance(done),
+            )
+        facts |= shard_summary(shards)
