@@ -1,0 +1,81 @@
+"""Every row in is used or quarantined with a reason: the counts, and the file that keeps the rows."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+RAW_CHARACTERS = 2000
+
+
+@dataclass(slots=True)
+class SourceAccount:
+    """What became of the rows of one source: ``rows_in == rows_used + rows_quarantined``, always."""
+
+    rows_used: int = 0
+    records: int = 0
+    """Records made of the used rows; a row may hold several."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Quarantined rows by reason."""
+    repairs: Counter[str] = field(default_factory=Counter)
+    """What had to be changed in used rows, by name."""
+    formats: Counter[str] = field(default_factory=Counter)
+    """Used rows by format."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """The first row of each reason as ``file:row: detail``."""
+
+    @property
+    def rows_in(self) -> int:
+        return self.rows_used + self.rows_quarantined
+
+    @property
+    def rows_quarantined(self) -> int:
+        return self.reasons.total()
+
+    def use(self, *, format: str, records: int, repairs: Iterable[str] = ()) -> None:
+        self.rows_used += 1
+        self.records += records
+        self.formats[format] += 1
+        self.repairs.update(repairs)
+
+    def reject(self, reason: str, example: str) -> None:
+        self.reasons[reason] += 1
+        self.examples.setdefault(reason, example)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": ", ".join(sorted(self.formats)),
+            "rows_in": self.rows_in,
+            "rows_used": self.rows_used,
+            "rows_quarantined": self.rows_quarantined,
+            "records": self.records,
+            "reasons": dict(self.reasons.most_common()),
+            "repairs": dict(self.repairs.most_common()),
+        }
+
+
+class Quarantine:
+    """The side file of rows that could not be used, one JSON object per row; a context manager."""
+
+    def __init__(self, path: Path):
+        # One write per row: what was quarantined before a crash is on disk.
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def add(self, *, file: str, row: int, reason: str, detail: str, raw: Any) -> None:
+        """``raw`` is the text of the row, or its value; what is kept of it ends after 2,000 characters."""
+        raw = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
+        line = {"file": file, "row": row, "reason": reason, "detail": detail, "raw": raw[:RAW_CHARACTERS]}
+        text = json.dumps(line, ensure_ascii=False)
+        # Bytes that were no text are kept as escapes, which UTF-8 can carry.
+        self._file.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,157 @@
+"""What the formats of conversations share: the text of a message, the order of turns, the rest of a row."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+from xinglin.config.base import Config
+from xinglin.data.formats import Reject, Repair
+from xinglin.data.records import Conversation, Message, Origin, Role
+
+ROLES: dict[str, Role] = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+}
+TOOL_ROLES = ("tool", "function", "function_call", "observation")
+
+
+class TurnOptions(Config):
+    unanswered: Literal["quarantine", "drop"] = "quarantine"
+    """A conversation that ends on a user message: quarantine the row, or drop that message and count it."""
+    repeated: Literal["quarantine", "merge"] = "quarantine"
+    """Two messages of one speaker in a row: quarantine the row, or join them by a newline and count it."""
+
+
+def message(row: Any, number: int, *, role_key: str, text_key: str) -> Message:
+    """The ``number``-th message (from 1) of a conversation. Raises: Reject."""
+    if not isinstance(row, Mapping):
+        raise Reject("bad_roles", f"message {number} is not an object")
+    role = row.get(role_key)
+    if role in TOOL_ROLES or row.get("tool_calls"):
+        raise Reject("tool_use", f"message {number} ({role}) calls a tool")
+    if not isinstance(role, str) or role not in ROLES:
+        raise Reject("bad_roles", f"message {number} has the role {role!r}; known: {', '.join(ROLES)}")
+    train = row.get("train", row.get("weight", True))
+    if train not in (True, False):
+        raise Reject("bad_train_flag", f"message {number}: {train!r} is not true or false")
+    return Message(ROLES[role], text(row.get(text_key), f"message {number}"), bool(train))
+
+
+def messages(rows: Any, *, system: Any = None) -> list[Message]:
+    """Messages in ShareGPT (from, value) or OpenAI (role, content) form. Raises: Reject."""
+    if not isinstance(rows, Sequence) or isinstance(rows, str):
+        raise Reject("bad_roles", "the messages are not a list")
+    keys = {"role_key": "from", "text_key": "value"} if speaks(rows, "from") else {}
+    keys = keys or {"role_key": "role", "text_key": "content"}
+    turns = [message(row, number, **keys) for number, row in enumerate(rows, start=1)]
+    return system_first(text(system, "system"), turns)
+
+
+def system_first(system: str, turns: list[Message]) -> list[Message]:
+    return [Message("system", system), *turns] if system.strip() else turns
+
+
+def speaks(rows: Any, key: str) -> bool:
+    """Whether ``rows`` is a list of messages whose speaker stands under ``key``."""
+    return isinstance(rows, list) and bool(rows) and isinstance(rows[0], Mapping) and key in rows[0]
+
+
+def text(value: Any, place: str) -> str:
+    """A string, None (empty), a list of one of them, or a list of OpenAI text parts. Raises: Reject."""
+    if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], Mapping):
+        value = value[0]
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(
+        isinstance(part, Mapping) and part.get("type") == "text" for part in value
+    ):
+        return "".join(text(part.get("text"), place) for part in value)
+    raise Reject("not_text", f"{place} is {type(value).__name__}, not text")
+
+
+def history(pairs: Any, *, train: bool) -> list[Message]:
+    """Earlier turns as a list of (question, answer). Raises: Reject."""
+    if not isinstance(pairs or [], list):
+        raise Reject("bad_history", f"{type(pairs).__name__} instead of a list of [question, answer]")
+    turns = []
+    for number, pair in enumerate(pairs or [], start=1):
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+            raise Reject("bad_history", f"turn {number} is not [question, answer]")
+        turns.append(Message("user", text(pair[0], f"history {number}")))
+        turns.append(Message("assistant", text(pair[1], f"history {number}"), train))
+    return turns
+
+
+def rest(row: Mapping[str, Any], *read: str) -> dict[str, Any]:
+    """``meta`` of a row, and every key that the format did not read, so that nothing of a row is lost."""
+    own = row.get("meta")
+    left = {key: value for key, value in row.items() if key not in read and value is not None}
+    if isinstance(own, Mapping):
+        del left["meta"]
+        return {**left, **own}
+    return left
+
+
+def no_tools(row: Mapping[str, Any]) -> None:
+    """Raises: Reject, for a row whose answers depend on tools that no record can carry."""
+    if row.get("tools") not in (None, "", "[]", []):
+        raise Reject("tool_use", "the row describes tools")
+
+
+def conversation(
+    turns: list[Message], options: TurnOptions, *, origin: Origin, meta: Mapping[str, Any]
+) -> Iterator[Conversation | Repair]:
+    """One conversation whose turns are in order, and the repairs that ``options`` allow. Raises: Reject."""
+    if not turns:
+        raise Reject("empty", "no message")
+    if turns[0].role == "system" and not turns[0].content.strip():
+        turns = turns[1:]
+        yield Repair("empty_system_dropped")
+    if options.repeated == "merge" and any(_same_speaker(a, b) for a, b in pairwise(turns)):
+        turns = merged(turns)
+        yield Repair("repeated_speaker_merged")
+    if options.unanswered == "drop" and len(turns) > 1 and turns[-1].role == "user":
+        turns = turns[:-1]
+        yield Repair("unanswered_dropped")
+    check_order(turns)
+    if turns[-1].role == "user":
+        raise Reject("no_answer", "ends on a user message")
+    if not any(turn.train for turn in turns if turn.role == "assistant"):
+        raise Reject("nothing_to_train", "no assistant message is marked for training")
+    yield Conversation(tuple(turns), origin, meta)
+
+
+def check_order(turns: Sequence[Message]) -> None:
+    """System first if at all, then user and assistant in turn; only an untrained answer may be empty.
+
+    Raises: Reject.
+    """
+    talk = turns[1:] if turns and turns[0].role == "system" else turns
+    if not any(turn.role == "user" for turn in talk):
+        raise Reject("bad_roles", "no user message")
+    for number, turn in enumerate(talk):
+        expected = "assistant" if number % 2 else "user"
+        place = f"message {number + 1 + len(turns) - len(talk)}"
+        if turn.role != expected:
+            raise Reject("bad_roles", f"{place} is of {turn.role}, expected {expected}")
+        if not turn.content.strip() and (turn.role == "user" or turn.train):
+            raise Reject("empty_message", f"{place} ({turn.role}) is empty")
+
+
+def merged(turns: Sequence[Message]) -> list[Message]:
+    """Neighbours of one speaker (and one train flag) joined by a newline."""
+    joined: list[Message] = []
+    for turn in turns:
+        if joined and _same_speaker(joined[-1], turn):
+            turn = Message(turn.role, f"{joined.pop().content}\n{turn.content}", turn.train)
+        joined.append(turn)
+    return joined
+
+
+def _same_speaker(first: Message, second: Message) -> bool:
+    return (first.role, first.train) == (second.role, second.train)

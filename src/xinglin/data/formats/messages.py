@@ -1,0 +1,34 @@
+"""Conversations as OpenAI messages: a list of role and content.
+
+    {"messages": [{"role": "system", "content": "你是一名医生。"},
+                  {"role": "user", "content": "感冒了怎么办？"},
+                  {"role": "assistant", "content": "多休息，多喝水。", "train": true}]}
+
+The list may also be called ``conversations`` or ``conversation`` (DISC-Med-SFT), and a ``system`` key may
+stand beside it. ``train: false`` (or OpenAI's ``weight: 0``) keeps a message out of the loss.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from xinglin.data.formats import Repair, Row, _turns
+from xinglin.data.records import Conversation, Origin
+
+RECORD = "conversation"
+UNIT = "row"
+KEYS = ("messages", "conversations", "conversation")
+Options = _turns.TurnOptions
+
+
+def matches(row: Row) -> bool:
+    """A row with ``chosen`` is a preference; one with a true-or-false ``label`` (KTO) may be a bad example."""
+    if not isinstance(row, dict) or "chosen" in row or isinstance(row.get("label"), bool):
+        return False
+    return row.get("messages") == [] or any(_turns.speaks(row.get(key), "role") for key in KEYS)
+
+
+def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Conversation | Repair]:
+    _turns.no_tools(row)
+    key = next(key for key in KEYS if key in row)
+    turns = _turns.messages(row[key], system=row.get("system"))
+    return _turns.conversation(turns, options, origin=origin, meta=_turns.rest(row, key, "system"))

@@ -1,0 +1,89 @@
+"""Preference pairs: a prompt, a better and a worse answer.
+
+    {"prompt": [{"role": "user", "content": "孕妇感冒吃什么药？"}],
+     "chosen": [{"role": "assistant", "content": "先别自行用药，请看产科。"}],
+     "rejected": [{"role": "assistant", "content": "吃布洛芬。"}]}
+
+Each answer is a string, one message (from/value or role/content) or a list of one. The prompt is any of
+
+    prompt                        a string or messages (TRL); when absent, what both answers begin with
+    conversations, messages       messages that end on the user (LLaMA-Factory, MedicalGPT)
+    system, history, question     with chosen/rejected or response_chosen/response_rejected (MedicalGPT)
+    instruction, input            with chosen/rejected, or ``output`` as [better, worse] (comparison_gpt4)
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from xinglin.config.base import Config
+from xinglin.data.formats import Reject, Row, _turns
+from xinglin.data.records import Message, Origin, Preference
+
+RECORD = "preference"
+UNIT = "row"
+ANSWERS = (("chosen", "rejected"), ("response_chosen", "response_rejected"))
+PROMPTS = ("prompt", "conversations", "messages")
+READ = (
+    "system",
+    "history",
+    "question",
+    "instruction",
+    "input",
+    "output",
+    "tools",
+    *PROMPTS,
+    *sum(ANSWERS, ()),
+)
+
+
+class Options(Config):
+    """This format has no options."""
+
+
+def matches(row: Row) -> bool:
+    if not isinstance(row, dict):
+        return False
+    if any(better in row and worse in row for better, worse in ANSWERS):
+        return True
+    return "instruction" in row and isinstance(row.get("output"), list) and len(row["output"]) == 2
+
+
+def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Preference]:
+    _turns.no_tools(row)
+    pair = next(((row[a], row[b]) for a, b in ANSWERS if a in row and b in row), None) or row["output"]
+    (shared, chosen), (shared_too, rejected) = (_answer(value) for value in pair)
+    if shared != shared_too:
+        raise Reject("different_prompts", "chosen and rejected do not begin with the same messages")
+    prompt = _prompt(row) + shared
+    if not chosen.strip() or not rejected.strip():
+        raise Reject("no_answer", "chosen or rejected is empty")
+    if chosen.strip() == rejected.strip():
+        raise Reject("chosen_equals_rejected", chosen[:80])
+    _turns.check_order(prompt)
+    if prompt[-1].role != "user":
+        raise Reject("bad_roles", "the prompt does not end on a user message")
+    yield Preference(tuple(prompt), chosen, rejected, origin, _turns.rest(row, *READ))
+
+
+def _answer(value: Any) -> tuple[list[Message], str]:
+    """The messages that come before the answer (the whole prompt in TRL's implicit form), and the answer."""
+    if value is None or isinstance(value, str):
+        return [], value or ""
+    turns = _turns.messages([value] if isinstance(value, dict) else value)
+    if not turns or turns[-1].role != "assistant":
+        raise Reject("bad_roles", "an answer does not end on an assistant message")
+    return turns[:-1], turns[-1].content
+
+
+def _prompt(row: dict[str, Any]) -> list[Message]:
+    key = next((key for key in PROMPTS if key in row), None)
+    if key is not None and not isinstance(row[key], str):
+        turns = _turns.messages(row[key])
+    else:
+        parts = [row[key]] if key else [row.get(name) for name in ("question", "instruction", "input")]
+        asked = "\n".join(part for part in (_turns.text(part, "prompt") for part in parts) if part.strip())
+        turns = [
+            *_turns.history(row.get("history"), train=True),
+            *([Message("user", asked)] if asked else []),
+        ]
+    return _turns.system_first(_turns.text(row.get("system"), "system"), turns)

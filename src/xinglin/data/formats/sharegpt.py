@@ -1,0 +1,33 @@
+"""Conversations as ShareGPT: a list of from and value.
+
+    {"conversations": [{"from": "human", "value": "感冒了怎么办？"}, {"from": "gpt", "value": "多休息，多喝水。"}],
+     "system": "你是一名医生。"}
+
+The list may also be called ``conversation``; ``user``, ``assistant`` and a first ``system`` are known too.
+Rows that describe or call tools are quarantined (``tool_use``).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from xinglin.data.formats import Repair, Row, _turns
+from xinglin.data.records import Conversation, Origin
+
+RECORD = "conversation"
+UNIT = "row"
+KEYS = ("conversations", "conversation")
+Options = _turns.TurnOptions
+
+
+def matches(row: Row) -> bool:
+    """A row with ``chosen`` is a preference; one with a true-or-false ``label`` (KTO) may be a bad example."""
+    if not isinstance(row, dict) or "chosen" in row or isinstance(row.get("label"), bool):
+        return False
+    return any(row.get(key) == [] or _turns.speaks(row.get(key), "from") for key in KEYS)
+
+
+def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Conversation | Repair]:
+    _turns.no_tools(row)
+    key = next(key for key in KEYS if key in row)
+    turns = _turns.messages(row[key], system=row.get("system"))
+    return _turns.conversation(turns, options, origin=origin, meta=_turns.rest(row, key, "system", "tools"))
