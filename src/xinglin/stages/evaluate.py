@@ -1,19 +1,20 @@
 """Measure models on held-out data, with intervals, and test each against the one before it."""
 
-import importlib.metadata
-import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections import Counter
+from dataclasses import replace
+from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field, model_validator
 
 from xinglin import plugins
 from xinglin.config.base import DataInput, ModelInput, StageConfig
-from xinglin.evaluate.predictions import Model, Predictions, num_requests
+from xinglin.evaluate.predictions import Model, Predictions
 from xinglin.evaluate.runner import compare, evaluate, shown_samples
 from xinglin.evaluate.task import PACKAGE, BenchmarkConfig, Positive, Task, build_task
 from xinglin.runtime.artifact import Artifact
+from xinglin.runtime.fingerprint import fingerprint, hash_model
+from xinglin.runtime.progress import progress
 from xinglin.runtime.stage_run import Outcome, StageRun
 
 if TYPE_CHECKING:
@@ -41,29 +42,38 @@ class Config(StageConfig):
 
     @model_validator(mode="after")
     def _distinct(self) -> "Config":
-        titles = [benchmark.title for benchmark in self.benchmarks]
-        for what, names in (("model", self.models), ("benchmark", titles)):
-            if twice := [name for name in names if names.count(name) > 1]:
-                cure = "give one a 'label'" if what == "benchmark" else "name it once"
-                raise ValueError(f"{what} '{twice[0]}' twice; {cure}")
+        models = Counter(self.models)
+        titles = Counter(benchmark.title for benchmark in self.benchmarks)
+        for what, names, cure in (
+            ("model", models, "name it once"),
+            ("benchmark", titles, "give one a label"),
+        ):
+            if twice := [name for name, count in names.items() if count > 1]:
+                raise ValueError(f"{what} '{twice[0]}' is there twice; {cure}")
         return self
 
 
 def run(config: Config, run: StageRun) -> Outcome:
+    """Models and a data set in; metrics, paired tests and one row per answer out."""
     data = run.artifact(str(config.data))
     tasks = [_task(benchmark, data, run.seed) for benchmark in config.benchmarks]
-    models = [_model(str(reference), config, data, run) for reference in config.models]
     predictions = Predictions(
         folder=run.cache / "predictions",
-        settings=_settings(config),
+        settings={
+            "batch_tokens": config.batch_tokens,
+            **{name: metadata.version(name) for name in ("torch", "transformers")},
+        },
         seed=run.seed,
         stop_requested=run.stop_requested,
     )
+    num = sum(task.num_requests for task in tasks)
     results = []
-    for model in models:
-        with _progress(tasks, model.name) as advance:
+    for model in _models(config, data, run):
+        with progress(num, f"evaluating {model.name}") as bar:
             results.append(
-                evaluate(model, tasks, predictions=predictions, folder=run.out / "samples", advance=advance)
+                evaluate(
+                    model, tasks, predictions=predictions, folder=run.out / "samples", advance=bar.advance
+                )
             )
     details = {
         "models": [
@@ -74,4 +84,48 @@ def run(config: Config, run: StageRun) -> Outcome:
         "samples": shown_samples(results, tasks),
         "benchmarks": [_described(task) for task in tasks],
     }
-    return Outcome("evaluation", results[-1].metrics, details)
+    return Outcome(PRODUCES, results[-1].metrics, details)
+
+
+def _task(benchmark: BenchmarkConfig, data: Artifact, seed: int) -> Task:
+    from xinglin.data.splits import read_split, split_file
+
+    return build_task(benchmark, read_split(split_file(data, benchmark.split)), seed=seed)
+
+
+def _models(config: Config, data: Artifact, run: StageRun) -> list[Model]:
+    found = [_model(str(reference), config, data, run) for reference in config.models]
+    names = [model.name for model in found]
+    return [
+        replace(model, name=str(reference)) if names.count(model.name) > 1 else model
+        for model, reference in zip(found, config.models, strict=True)
+    ]
+
+
+def _model(reference: str, config: Config, data: Artifact, run: StageRun) -> Model:
+    def load() -> "Engine":
+        from xinglin.engines.transformers import TransformersEngine
+
+        return TransformersEngine.load(
+            run.model(reference),
+            batch_tokens=config.batch_tokens,
+            tokenizer_folder=data.folder / "tokenizer",
+            seed=run.seed,
+        )
+
+    made = run.inputs[reference]
+    if isinstance(made, Artifact):
+        return Model(made.stage, made.stage_kind, made.fingerprint, load)
+    # A tiny model takes its random weights from the seed and its tokenizer from the data set.
+    tiny = {"seed": run.seed, "data": data.fingerprint} if made.startswith("tiny:") else {}
+    return Model(made, "base", fingerprint({"model": hash_model(made), **tiny}), load)
+
+
+def _described(task: Task) -> dict[str, Any]:
+    chances = [item.chance for item in task.items if item.chance is not None]
+    return {
+        "label": task.title,
+        "items": len(task.items),
+        "chance": sum(chances) / len(chances) if chances else None,
+        "options": task.config.model_dump(),
+    }
