@@ -1,0 +1,20 @@
+"""The stages of a recipe; ``kind: sft`` is ``sft.py``.
+
+A stage module has
+    Config     a ``StageConfig``; fields of type ``DataInput``, ``ModelInput`` or a list of them are its inputs
+    PRODUCES   the kind of artifact that it makes (``dataset``, ``model``, ``adapter``, ``evaluation``) or several;
+               then ``produces(config) -> str`` says which
+    run(config: Config, run: StageRun) -> Outcome
+               writes into ``run.out``, which may hold files of an interrupted attempt; keeps checkpoints in
+               ``run.scratch``; raises ``Interrupted`` soon after ``run.stop_requested()`` turns true
+and may have
+    sources(config) -> {label: hash}
+               the content of every file outside the run that it reads; raises DataError for a missing one
+    plan(config, run) -> {label: text}
+               what ``--dry-run`` shows beside it, once its inputs are finished (tokens, forecast of memory)
+
+The first line of its docstring is shown by ``xinglin list stages``. Importing it must not import torch: the
+pipeline does so to check recipes. ``run`` is called in a process of its own, where PRELOAD is imported already.
+"""
+
+PRELOAD = ("xinglin.train.session", "xinglin.engines.transformers", "transformers.models.auto.modeling_auto")

@@ -1,0 +1,319 @@
+"""A recipe: which stages run in which order, and what each one starts from. Everything wrong is said at once."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import Field
+
+from xinglin import plugins
+from xinglin.config.base import Config, Input, StageConfig
+from xinglin.config.load import OVERRIDE, Document, load_document
+from xinglin.config.validate import validate
+from xinglin.errors import PluginError, Problem, RecipeError, XinglinError
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Head(Config):
+    """The top of a recipe file."""
+
+    name: Name | None = None
+    """Names the run folder ``runs/<name>``. Default: the file's name."""
+    seed: int = 17
+    """Every random choice of the run follows from it."""
+    model: str | None = None
+    """What the first stage starts from: ``tiny:architecture``, a local folder, or ``hub:org/name``."""
+    stages: dict[Name, Any] = Field(min_length=1)
+    """Stage name -> its settings, in the order in which they run. Each has a ``kind`` (``xinglin list stages``)."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an input of a stage stands for."""
+
+    text: str
+    """As the config has it: ``stage:sft``, ``base``, a path, …"""
+    kind: Literal["stage", "artifact", "model"]
+    target: str
+    """Stage name, folder of an artifact, or folder or id of a model."""
+    produces: tuple[str, ...]
+    """The kinds of artifact that it may turn out to be."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, checked, with every input resolved."""
+
+    name: str
+    kind: str
+    module: ModuleType
+    config: StageConfig
+    inputs: dict[str, Reference]
+    """Config field -> reference; the items of a list are ``field.0``, ``field.1``, …"""
+    sources: dict[str, str]
+    """Label -> content hash of every external input."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    seed: int
+    base: Reference | None
+    stages: dict[str, Stage]
+    package: str
+    """Where the stage modules live."""
+    text: str
+    """The file with all overrides and default inputs written out."""
+
+
+def load_recipe(path: str | Path, *, sets: Sequence[str] = (), package: str = "xinglin.stages") -> Recipe:
+    """Read and check a recipe: keys, types, bounds, references, artifact kinds, files.
+
+    Args:
+        path: the YAML file.
+        sets: overrides, each ``a.b=value``; a later one wins.
+        package: the package whose modules are the stages.
+
+    Raises:
+        RecipeError: with every problem of the recipe.
+    """
+    document = load_document(Path(path), sets=sets)
+    return _Reader(document, package).read()
+
+
+class _Reader:
+    """Collects problems while it walks through the stages in order."""
+
+    def __init__(self, document: Document, package: str):
+        self.document = document
+        self.package = package
+        self.problems: list[Problem] = []
+        self.made: dict[str, tuple[str, ...]] = {}
+        self.base: Reference | None = None
+        self.names: tuple[str, ...] = ()
+
+    def read(self) -> Recipe:
+        data = self.document.plain()
+        head, problems = validate(Head, data, document=self.document)
+        self.problems += problems
+        written = data.get("stages")
+        self.names = tuple(written) if isinstance(written, dict) else ()
+        if isinstance(data.get("model"), str):
+            self.base = self._outside(data["model"], ("model",), ("model", "adapter"))
+        stages = (
+            {name: self._stage(name, written[name]) for name in self.names}
+            if isinstance(written, dict)
+            else {}
+        )
+        if self.problems or head is None:
+            raise RecipeError(sorted(self.problems, key=_by_line))
+        return Recipe(
+            name=head.name or self.document.path.stem,
+            seed=head.seed,
+            base=self.base,
+            stages={name: stage for name, stage in stages.items() if stage is not None},
+            package=self.package,
+            text=self.document.dump(),
+        )
+
+    def _stage(self, name: str, data: Any) -> Stage | None:
+        keys = ("stages", name)
+        self.made[name] = ()
+        module = self._module(name, data)
+        if module is None:
+            return None
+        config, problems = validate(module.Config, data, document=self.document, keys=keys)
+        self.problems += problems
+        written = {field: data[field] for field, _, _ in input_fields(module.Config) if field in data}
+        inputs = self._resolve(name, module.Config, written if config is None else dict(config))
+        self.made[name] = produces(module, config)
+        if config is None:
+            return None
+        config = config.model_copy(update=self._spell_out(name, config, inputs))
+        try:
+            sources = module.sources(config) if hasattr(module, "sources") else {}
+        except XinglinError as error:
+            self._problem(keys, str(error))
+            sources = {}
+        return Stage(
+            name=name, kind=data["kind"], module=module, config=config, inputs=inputs, sources=sources
+        )
+
+    def _module(self, name: str, data: Any) -> ModuleType | None:
+        keys = ("stages", name)
+        kinds = ", ".join(plugins.names(self.package))
+        if not isinstance(data, dict):
+            self._problem(keys, "is no mapping", f"write {name}: {{kind: …}} with one of {kinds}")
+        elif not isinstance(data.get("kind"), str):
+            others = [other for other in self.names if other != name]
+            typo = self.document.place(keys) == OVERRIDE and plugins.nearest(name, others)
+            self._problem((*keys, "kind"), "is missing", typo or f"add one of {kinds}")
+        else:
+            try:
+                return plugins.load(self.package, data["kind"])
+            except PluginError as error:
+                message, _, cure = str(error).partition("; ")
+                self._problem((*keys, "kind"), message, cure)
+        return None
+
+    def _resolve(self, name: str, config: type[StageConfig], values: dict[str, Any]) -> dict[str, Reference]:
+        """What the inputs among ``values`` stand for; one left out (None) is found."""
+        inputs = {}
+        for field, mark, many in input_fields(config):
+            if field not in values:
+                continue
+            value = values[field]
+            for index, text in enumerate(value if isinstance(value, list) else [value]):
+                key = f"{field}.{index}" if many else field
+                if text is None or isinstance(text, str):
+                    reference = self._reference(
+                        text, ("stages", name, *key.split(".")), mark.kinds, before=name
+                    )
+                    inputs |= {key: reference} if reference else {}
+        return inputs
+
+    def _spell_out(self, name: str, config: StageConfig, inputs: dict[str, Reference]) -> dict[str, Any]:
+        """The input fields of ``config`` with nothing left out; the recipe's text gets them too."""
+        filled: dict[str, Any] = {}
+        for field, _, many in input_fields(type(config)):
+            texts = [inputs[key].text for key in inputs if key.split(".")[0] == field]
+            filled[field] = texts if many else next(iter(texts), None)
+            if filled[field] != getattr(config, field):
+                self.document.set_default(("stages", name, field), filled[field])
+        return filled
+
+    def _reference(
+        self, text: str | None, keys: tuple[str, ...], kinds: tuple[str, ...], *, before: str
+    ) -> Reference | None:
+        if text is None:
+            text = self._nearest(kinds, before)
+            if text is None:
+                wanted = " or ".join(kinds)
+                self._problem(
+                    keys, f"no earlier stage makes a {wanted}", "add one before it, or name a folder here"
+                )
+                return None
+        if text.startswith("stage:"):
+            return self._earlier(text.removeprefix("stage:"), keys, kinds, before=before)
+        if text == "base":
+            return self._base(keys, kinds)
+        return self._outside(text, keys, kinds)
+
+    def _nearest(self, kinds: tuple[str, ...], before: str) -> str | None:
+        for name in reversed(self.names[: self.names.index(before)]):
+            if set(self.made[name]) & set(kinds):
+                return f"stage:{name}"
+        return "base" if "model" in kinds else None
+
+    def _earlier(
+        self, name: str, keys: tuple[str, ...], kinds: tuple[str, ...], *, before: str
+    ) -> Reference | None:
+        earlier = self.names[: self.names.index(before)]
+        if name not in earlier:
+            late = name in self.names
+            message = f"stage '{name}' does not come earlier" if late else f"there is no stage '{name}'"
+            cure = (
+                "move it up" if late and name != before else plugins.nearest(name, earlier) if earlier else ""
+            )
+            self._problem(keys, message, cure)
+            return None
+        made = self.made[name]
+        if made and not set(made) & set(kinds):
+            self._mismatch(keys, f"stage '{name}' makes {_words(made)}", kinds)
+            return None
+        return Reference(f"stage:{name}", "stage", name, made)
+
+    def _base(self, keys: tuple[str, ...], kinds: tuple[str, ...]) -> Reference | None:
+        if self.base is None:
+            if "model" not in self.document.plain():
+                self._problem(
+                    keys, "needs the recipe's model", "add a line 'model: …' at the top, e.g. tiny:qwen3"
+                )
+            return None
+        if not set(self.base.produces) & set(kinds):
+            self._mismatch(keys, f"the recipe's model is {_words(self.base.produces)}", kinds)
+            return None
+        return Reference("base", self.base.kind, self.base.target, self.base.produces)
+
+    def _outside(self, text: str, keys: tuple[str, ...], kinds: tuple[str, ...]) -> Reference | None:
+        """A reference to what no stage of the recipe makes."""
+        if text.startswith(("hub:", "tiny:")):
+            reference = Reference(
+                text, "model", text, ("model",) if text.startswith("tiny:") else ("model", "adapter")
+            )
+        else:
+            try:
+                reference = _folder(text)
+            except XinglinError as error:
+                message, _, cure = str(error).partition("; ")
+                self._problem(keys, message, cure)
+                return None
+        if not set(reference.produces) & set(kinds):
+            self._mismatch(keys, f"{text} is {_words(reference.produces)}", kinds)
+            return None
+        return reference
+
+    def _mismatch(self, keys: tuple[str, ...], message: str, kinds: tuple[str, ...]) -> None:
+        self._problem(keys, f"{message}, this needs {_words(kinds)}", "name another one")
+
+    def _problem(self, keys: tuple[str, ...], message: str, cure: str = "") -> None:
+        self.problems.append(Problem(self.document.place(keys), ".".join(keys), message, cure))
+
+
+def produces(module: ModuleType, config: StageConfig | None) -> tuple[str, ...]:
+    """The artifact kinds that a stage can make; with its config where the stage knows better then."""
+    if config is not None and hasattr(module, "produces"):
+        return (module.produces(config),)
+    return (module.PRODUCES,) if isinstance(module.PRODUCES, str) else tuple(module.PRODUCES)
+
+
+def input_fields(config: type[StageConfig]) -> Iterator[tuple[str, Input, bool]]:
+    """Every field of ``config`` that is an input: name, mark, and whether it is a list of inputs."""
+    for name, field in config.model_fields.items():
+        marks = [mark for mark in (*field.metadata, *_marks(field.annotation)) if isinstance(mark, Input)]
+        if marks:
+            yield name, marks[0], _is_list(field.annotation)
+
+
+def _marks(annotation: Any) -> Iterator[Any]:
+    yield from getattr(annotation, "__metadata__", ())
+    for argument in get_args(annotation):
+        yield from _marks(argument)
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(_is_list(argument) for argument in get_args(annotation))
+
+
+def _folder(text: str) -> Reference:
+    """A local folder as an input: a finished artifact, or a model or adapter in Hugging Face's layout."""
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise XinglinError(
+            f"there is no folder {folder.absolute()}; write stage:NAME for a stage, hub:org/name for a hub"
+        )
+    if (folder / "artifact.json").is_file():
+        try:
+            kind = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))["kind"]
+        except (ValueError, KeyError, TypeError):
+            raise XinglinError(f"{folder / 'artifact.json'} is damaged; make that artifact again") from None
+        return Reference(text, "artifact", str(folder), (kind,))
+    for file, kind in (("adapter_config.json", "adapter"), ("config.json", "model")):
+        if (folder / file).is_file():
+            return Reference(text, "model", str(folder), (kind,))
+    raise XinglinError(
+        f"{folder} has no artifact.json, config.json or adapter_config.json; name the folder that has"
+    )
+
+
+def _words(kinds: tuple[str, ...]) -> str:
+    return " or ".join(f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}" for kind in kinds)
+
+
+def _by_line(problem: Problem) -> tuple[bool, int]:
+    line = problem.place.rsplit(":", 1)[-1]
+    return problem.place == OVERRIDE, int(line) if line.isdecimal() else 0

@@ -1,0 +1,42 @@
+"""What the work runs in: environment variables of libraries, versions, devices. Nothing else reads either."""
+
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
+
+
+def library_variables(*, offline: bool) -> dict[str, str]:
+    """The environment for processes that load models: quiet, and without network unless a hub is used.
+
+    Args:
+        offline: no model comes from a hub, so that a missing file is an error at once and not a time-out later.
+    """
+    variables = dict(os.environ)
+    variables["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    variables.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if offline:
+        variables["HF_HUB_OFFLINE"] = "1"
+    return variables
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions and hardware, as an artifact records them. Devices are named if torch is loaded already."""
+    from xinglin import __version__
+
+    torch = sys.modules.get("torch")
+    devices = []
+    if torch is not None and torch.cuda.is_available():
+        devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "xinglin": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "cpu_threads": torch.get_num_threads() if torch is not None else None,
+        "devices": devices,
+        **{name: metadata.version(name) for name in PACKAGES},
+    }

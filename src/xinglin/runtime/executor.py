@@ -1,0 +1,164 @@
+"""Runs each stage in a process of its own, on this machine, and tells how it ended."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import Any
+
+from xinglin import errors
+from xinglin.errors import Interrupted, XinglinError
+from xinglin.runtime.environment import library_variables
+from xinglin.runtime.worker import Job
+
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+
+
+class StageCrashed(Exception):
+    """A stage ended by a bug or a signal: no fault of the recipe. The run folder can be resumed."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class _End:
+    code: int
+    error: str = ""
+    message: str = ""
+
+
+class LocalExecutor:
+    """Forks stages from one process that has imported ``preload``, so that each starts in a moment.
+
+    The first Ctrl-C or SIGTERM asks the running stage to save and stop, the second kills it.
+    """
+
+    def __init__(self, preload: tuple[str, ...], *, lock: int, offline: bool):
+        """
+        Args:
+            preload: modules to import before the first stage, while the pipeline does other things.
+            lock: descriptor of the run's lock, which every process of the run keeps open.
+            offline: whether libraries must not ask the network for models.
+        """
+        self._preload = preload
+        self._lock = lock
+        self._offline = offline
+        self._child: int | None = None
+        self._stopping = False
+
+    def __enter__(self) -> "LocalExecutor":
+        self._previous = {}
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        read, write = os.pipe()
+        with _signals_held():
+            self._server = subprocess.Popen(
+                [sys.executable, "-c", _SERVE, str(write), *self._preload],
+                stdin=subprocess.PIPE,
+                stdout=_descriptor(sys.stdout),
+                stderr=_descriptor(sys.stderr),
+                pass_fds=(write, self._lock),
+                env=library_variables(offline=self._offline),
+                text=True,
+            )
+        os.close(write)
+        self._status = os.fdopen(read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._signal_child(signal.SIGKILL)
+        self._server.kill()
+        self._server.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._server.communicate()
+        self._status.close()
+
+    def run(self, job: Job) -> None:
+        """Run one stage to its end.
+
+        Raises:
+            XinglinError: what the stage raised, the same class, its message headed by the stage's name.
+            StageCrashed: it ended by a bug, with the traceback, or by a signal.
+            Interrupted: it was asked to stop, and has saved its work.
+        """
+        end = self._wait(job)
+        if end.code == 0 and not self._stopping:
+            return
+        if self._stopping or end.code == Interrupted.exit_code:
+            raise Interrupted
+        where = f"stage '{job.name}'"
+        if end.code == XinglinError.exit_code and end.error:
+            kind = getattr(errors, end.error)
+            raise (XinglinError if kind is errors.RecipeError else kind)(f"{where}: {end.message}")
+        if end.code < 0:
+            raise StageCrashed(f"{where}: {_death(-end.code)}")
+        raise StageCrashed(f"{end.message}{where}: stopped by the bug above (exit code {end.code})")
+
+    def _wait(self, job: Job) -> _End:
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(asdict(job)), file=self._server.stdin, flush=True)
+        error: dict[str, Any] = {}
+        for line in self._status:
+            message = json.loads(line)
+            if "pid" in message:
+                self._child = message["pid"]
+            elif "error" in message:
+                error = message
+            else:
+                self._child = None
+                return _End(message["exit"], **error)
+        self._signal_child(signal.SIGKILL)
+        self._child = None
+        return _End(-signal.SIGKILL)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._child is None:
+            raise Interrupted
+        if self._stopping:
+            self._signal_child(signal.SIGKILL)
+            return
+        self._stopping = True
+        print("\nstopping: the stage saves its work (once more to kill it)", file=sys.stderr)
+        self._signal_child(signal.SIGTERM)
+
+    def _signal_child(self, number: int) -> None:
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, number)
+
+
+_SERVE = "import sys; from xinglin.runtime.forkserver import serve; serve(int(sys.argv[1]), sys.argv[2:])"
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """The new process starts with both signals blocked and lets them in when it can handle them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _descriptor(stream: Any) -> int | None:
+    """The descriptor behind a stream; None (inherit) where a notebook or a test put another object there."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _death(number: int) -> str:
+    name = signal.Signals(number).name
+    reason = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a crash in native code; see error.txt)"}.get(
+        name, ""
+    )
+    return f"killed by {name}{reason}"

@@ -1,0 +1,3 @@
+"""Stages that do nothing costly, to test the recipe and the pipeline with."""
+
+PRELOAD = ()
