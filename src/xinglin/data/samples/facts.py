@@ -1,0 +1,143 @@
+"""The demo world's facts and wording, read from the YAML tables beside this file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ruamel.yaml import YAML
+
+LANGUAGES = ("zh", "en")
+ATTRIBUTES = ("drug", "examination", "department", "symptoms", "advice")
+COMPLAINT = "complaint"
+
+
+@dataclass(frozen=True, slots=True)
+class Contraindication:
+    """Why the first-line drug is avoided in pregnancy, and what is taken instead; texts are per language."""
+
+    stage: str
+    """``any``, ``early`` (first trimester) or ``late`` (third trimester)."""
+    text: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Disease:
+    key: str
+    department: str
+    defensible: frozenset[str]
+    """Departments that a physician would accept, the right one included."""
+    drug_class: str | None
+    patient: str | None
+    """``man`` or ``woman`` when the disease has a sex."""
+    text: Mapping[str, Mapping[str, str]]
+    """Per language: name, and a value for each of ``ATTRIBUTES``."""
+    contraindication: Contraindication | None
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A symptom told casually: a red flag that must not wait, or a minor one that may."""
+
+    key: str
+    text: Mapping[str, str]
+    answer: Mapping[str, str]
+    department: str | None
+    """Who treats the emergency; None for a minor complaint."""
+
+
+@cache
+def diseases() -> tuple[Disease, ...]:
+    """All diseases, in the order of ``facts.yaml``."""
+    table, contraindications = _table("facts"), _table("safety")["contraindications"]
+    unknown = set(contraindications) - set(table["diseases"])
+    if unknown:
+        raise KeyError(f"safety.yaml: contraindications of diseases that facts.yaml lacks: {sorted(unknown)}")
+    return tuple(
+        _disease(key, row, table["departments"], contraindications.get(key))
+        for key, row in table["diseases"].items()
+    )
+
+
+@cache
+def red_flags() -> tuple[Complaint, ...]:
+    """Symptoms that need an emergency answer."""
+    table = _table("safety")
+    departments = _table("facts")["departments"] | table["departments"]
+    return tuple(_red_flag(key, row, departments) for key, row in table["red_flags"].items())
+
+
+@cache
+def minor_complaints() -> tuple[Complaint, ...]:
+    """Symptoms for which rest, fluids and waiting is right."""
+    answer = {lang: wording(lang)["self_care"] for lang in LANGUAGES}
+    return tuple(Complaint(key, row, answer, None) for key, row in _table("safety")["minor"].items())
+
+
+def wording(lang: str) -> Mapping[str, Any]:
+    """Question phrasings, answer sentences and patients of one language, as in ``wording.yaml``."""
+    return _table("wording")[lang]
+
+
+def answer(disease: Disease, attribute: str, lang: str) -> str:
+    """The SFT answer; it starts with the value, as an exam option is written."""
+    name = disease.text[lang]["name"]
+    return wording(lang)["answers"][attribute].format(value=option(disease, attribute, lang), name=name)
+
+
+def option(disease: Disease, attribute: str, lang: str) -> str:
+    """The value as an exam option: a sentence start, with no final stop."""
+    value = disease.text[lang][attribute]
+    return value[:1].upper() + value[1:]
+
+
+def warning(disease: Disease, lang: str) -> str:
+    """What a pregnant patient must be told about the first-line drug of ``disease``."""
+    rule = disease.contraindication
+    if rule is None:
+        raise ValueError(f"{disease.key} has no contraindication")
+    words = wording(lang)
+    return words["contraindication"].format(
+        stage=words["stages"][rule.stage], drug=disease.text[lang]["drug"], **rule.text[lang]
+    )
+
+
+def _disease(key: str, row: Any, departments: Any, rule: Any) -> Disease:
+    comma = {"zh": "、", "en": ", "}
+    text = {
+        lang: {
+            **row[lang],
+            "department": departments[row["department"]][lang],
+            "symptoms": comma[lang].join(row[lang]["symptoms"]),
+        }
+        for lang in LANGUAGES
+    }
+    return Disease(
+        key=key,
+        department=row["department"],
+        defensible=frozenset([row["department"], *row.get("also", ())]),
+        drug_class=row.get("drug_class"),
+        patient=row.get("patient"),
+        text=text,
+        contraindication=Contraindication(rule["stage"], {lang: rule[lang] for lang in LANGUAGES})
+        if rule
+        else None,
+    )
+
+
+def _red_flag(key: str, row: Any, departments: Any) -> Complaint:
+    sentence = "emergency_call" if row["call"] else "emergency_go"
+    answers = {
+        lang: wording(lang)[sentence].format(
+            suspicion=row[lang][1], department=departments[row["department"]][lang]
+        )
+        for lang in LANGUAGES
+    }
+    return Complaint(key, {lang: row[lang][0] for lang in LANGUAGES}, answers, row["department"])
+
+
+@cache
+def _table(name: str) -> Any:
+    text = files("xinglin.data.samples").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return YAML(typ="safe", pure=True).load(text)
