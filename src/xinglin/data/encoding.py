@@ -1,0 +1,168 @@
+"""Segments of text -> tokens with a loss mask, exact at every boundary."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from xinglin.errors import ModelError
+
+_LEADS = ("", "\n", "：", "a")
+_JOINTS = (("问", "答"), ("Hi", "there"), ("Hi", " there"), ("Hi:\n", "there"), ("药。", " 5 mg"))
+
+
+class Segment(NamedTuple):
+    """A stretch of rendered text."""
+
+    text: str
+    trained: bool
+    """Whether the loss counts its tokens."""
+    plain: bool = False
+    """Spells a special token, but was typed by a person: encoded as ordinary text."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """One row of tokens. ``ids`` int32 ``(T,)``; ``mask`` bool ``(T,)``, True where the token is to be predicted."""
+
+    ids: np.ndarray
+    mask: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class _Unit(NamedTuple):
+    text: str
+    plain: bool
+    inner: bool
+    """Not the beginning of a text, so it must not get the prefix space that some tokenizers put there."""
+
+
+class SegmentEncoder:
+    """Encodes rows of segments for one tokenizer, straight through its Rust backend.
+
+    Segments are encoded one by one. A prompt therefore has the same tokens alone and in front of its answer,
+    and no token is half trained. Text that spells a special token stays text where its segment is ``plain``.
+
+    Args:
+        tokenizer: a fast tokenizer with an eos token.
+
+    Raises:
+        ModelError: the tokenizer is not fast, has no eos token, or cannot encode a text in parts.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        if not tokenizer.is_fast:
+            raise ModelError(f"{type(tokenizer).__name__} has no fast form; save it with a tokenizer.json")
+        if tokenizer.eos_token is None:
+            raise ModelError(
+                f"the tokenizer {tokenizer.name_or_path!r} has no eos token; set eos_token in it"
+            )
+        self.tokenizer = tokenizer
+        self.backend: Tokenizer = tokenizer.backend_tokenizer
+        self.eos = str(tokenizer.eos_token)
+        first = tokenizer("x")["input_ids"][0]
+        self.bos = str(tokenizer.bos_token) if first == tokenizer.bos_token_id else ""
+        """The bos text if the tokenizer puts one before a text by itself, else ''."""
+        added = tokenizer.added_tokens_decoder.values()
+        special = {str(token) for token in tokenizer.all_special_tokens}
+        special |= {token.content for token in added if token.special}
+        self.added_token = _any_of(special | {token.content for token in added})
+        """Matches every token that is written out in the text of a template."""
+        self._special_token = _any_of(special)
+        self._special_starts = tuple({token[0] for token in special})
+        self._lead = self._find_lead()
+
+    def neutral(self, text: str, trained: bool) -> list[Segment]:
+        """``text`` with every special token that is spelled out in it set apart as plain text."""
+        if not any(start in text for start in self._special_starts):
+            return [Segment(text, trained)]
+        parts = enumerate(self._special_token.split(text))
+        return [Segment(part, trained, plain=at % 2 == 1) for at, part in parts if part]
+
+    def encode(self, rows: Sequence[tuple[Segment, ...]]) -> list[Encoded]:
+        """Tokens of many rows of at least one segment each; equal segments are encoded once."""
+        units = [self._units(row) for row in rows]
+        ids = self._encode_units(list(dict.fromkeys(unit for row in units for unit in row)))
+        encoded = []
+        for segments, parts in zip(rows, units, strict=True):
+            tokens = [ids[unit] for unit in parts]
+            mask = np.repeat([segment.trained for segment in segments], [len(part) for part in tokens])
+            encoded.append(Encoded(np.concatenate(tokens), mask))
+        return encoded
+
+    def visible(self, encoded: Encoded) -> list[list[str | bool]]:
+        """``[text, trained]`` runs of one row, decoded from its tokens: the mask as a person can check it."""
+        cuts = [0, *(np.flatnonzero(np.diff(encoded.mask)) + 1).tolist(), len(encoded)]
+        texts = [self.backend.decode(encoded.ids[:cut].tolist(), skip_special_tokens=False) for cut in cuts]
+        runs = zip(cuts, texts, texts[1:], strict=False)
+        return [[text[len(before) :], bool(encoded.mask[cut])] for cut, before, text in runs]
+
+    def _units(self, row: tuple[Segment, ...]) -> list[_Unit]:
+        begins = 1 if row[0].text == self.bos else 0
+        return [_Unit(text, plain, at > begins) for at, (text, _, plain) in enumerate(row)]
+
+    def _encode_units(self, units: list[_Unit]) -> dict[_Unit, np.ndarray]:
+        # Whoever used the tokenizer before may have left these on; transformers sets them anew at each of its calls.
+        self.backend.no_truncation()
+        self.backend.no_padding()
+        found = self._encode_group([unit for unit in units if not unit.plain])
+        plain = [unit for unit in units if unit.plain]
+        if plain:
+            before = self.backend.encode_special_tokens
+            self.backend.encode_special_tokens = True
+            try:
+                found |= self._encode_group(plain)
+            finally:
+                self.backend.encode_special_tokens = before
+        return found
+
+    def _encode_group(self, units: list[_Unit]) -> dict[_Unit, np.ndarray]:
+        texts = [self._lead + unit.text if unit.inner else unit.text for unit in units]
+        *batch, lead = self.backend.encode_batch_fast([*texts, self._lead], add_special_tokens=False)
+        found = {}
+        for unit, encoding in zip(units, batch, strict=True):
+            ids = np.array(encoding.ids, dtype=np.int32)
+            if unit.inner and self._lead:
+                if ids[: len(lead)].tolist() != lead.ids:
+                    raise ModelError(
+                        f"the tokenizer merges {self._lead!r} with the text after it: {unit.text[:40]!r}"
+                    )
+                ids = ids[len(lead) :]
+            found[unit] = ids
+        return found
+
+    def _find_lead(self) -> str:
+        """A text to put before an inner segment, and take off again, so that encoding in parts loses nothing.
+
+        Byte-level tokenizers need none. SentencePiece-like ones put a space before whatever they are given;
+        behind a lead, it goes with the lead.
+        """
+        for self._lead in _LEADS:
+            if all(self._joins(left, right) for left, right in _JOINTS):
+                return self._lead
+        raise ModelError(
+            f"{type(self.tokenizer).__name__} does not encode a text as the sum of its parts, so prompt and answer "
+            "cannot be told apart; use a byte-level or SentencePiece tokenizer"
+        )
+
+    def _joins(self, left: str, right: str) -> bool:
+        try:
+            parts, whole = self.encode(
+                [(Segment(left, True), Segment(right, True)), (Segment(left + right, True),)]
+            )
+        except ModelError:
+            return False
+        if self.tokenizer.unk_token_id in whole.ids.tolist():
+            return True  # what an unknown character decodes to says nothing about the joint
+        return self.backend.decode(parts.ids.tolist()) == self.backend.decode(whole.ids.tolist())
+
+
+def _any_of(tokens: set[str]) -> re.Pattern[str]:
+    longest_first = sorted(filter(None, tokens), key=len, reverse=True)
+    return re.compile(f"({'|'.join(map(re.escape, longest_first))})")
