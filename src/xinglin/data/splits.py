@@ -68,12 +68,19 @@ def open_shards(
     shards = Shards(folder)
     if not shards.meta["trained_tokens"]:
         reasons = shards.meta["over_length"]
-        raise DataError(f"{path}: nothing to train on within {max_tokens} tokens ({reasons}); raise max_tokens or add rows")
+        raise DataError(
+            f"{path}: nothing to train on within {max_tokens} tokens ({reasons}); raise max_tokens or add rows"
+        )
     return shards
 
 
 def _tokenise(
-    path: Path, renderer: Renderer, max_tokens: int, policy: Policy, folder: Path, advance: Callable[[int], None]
+    path: Path,
+    renderer: Renderer,
+    max_tokens: int,
+    policy: Policy,
+    folder: Path,
+    advance: Callable[[int], None],
 ) -> None:
     records = read_split(path)
     writer: ShardWriter | None = None

@@ -12,7 +12,8 @@ from transformers.generation.streamers import BaseStreamer
 
 from xinglin.data.packing import first_fit, pack_sequences
 from xinglin.data.records import Message
-from xinglin.data.rendering import Renderer, Segment
+from xinglin.data.encoding import Segment
+from xinglin.data.rendering import Renderer
 from xinglin.engines import Generation, Likelihood
 from xinglin.errors import DataError
 from xinglin.models.attention import packed_attention
@@ -68,7 +69,8 @@ class TransformersEngine:
         answers: list[Generation | None] = [None] * len(prompts)
         for batch in self._batches(prompts, max_new_tokens):
             torch.manual_seed(seed)
-            for index, ids in zip(batch, self._generate_batch([prompts[i] for i in batch], max_new_tokens, temperature, top_p), strict=True):
+            rows = self._generate_batch([prompts[i] for i in batch], max_new_tokens, temperature, top_p)
+            for index, ids in zip(batch, rows, strict=True):
                 answers[index] = self._answer(ids)
             if progress:
                 progress(len(batch))
@@ -112,7 +114,8 @@ class TransformersEngine:
     ) -> list[Likelihood]:
         """Log-probability of each answer text after its rendered prompt, end of turn not included."""
         rendered = [
-            (Segment(self.renderer.prompt(messages), False), Segment(answer, True)) for messages, answer in requests
+            (Segment(self.renderer.prompt(messages), False), Segment(answer, True))
+            for messages, answer in requests
         ]
         encoded = self.renderer.encode(rendered)
         lengths = torch.tensor([len(item.ids) for item in encoded]).numpy()
@@ -120,7 +123,9 @@ class TransformersEngine:
         scorer = PackedModel(self.model)
         with torch.no_grad(), packed_attention(self.model):
             for members in first_fit(lengths, self.batch_tokens):
-                packed = pack_sequences([encoded[i] for i in members]).to(self.model.device)
+                packed = pack_sequences([(encoded[i].ids, encoded[i].mask) for i in members]).to(
+                    self.model.device
+                )
                 totals = sequence_sums(scorer(packed, want="log_probs"), packed).tolist()
                 for index, total in zip(members.tolist(), totals, strict=True):
                     results[index] = Likelihood(total, int(encoded[index].mask.sum()))
@@ -159,11 +164,22 @@ class TransformersEngine:
         """New token ids of each prompt, up to and including the stop token."""
         pad = self.renderer.stop_ids[0]
         width = max(map(len, prompts))
-        ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=self.model.device)
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=ids.device)
-        sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p} if temperature > 0 else {"do_sample": False}
+        ids = torch.tensor(
+            [[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=self.model.device
+        )
+        mask = torch.tensor(
+            [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=ids.device
+        )
+        sampling = (
+            {"do_sample": True, "temperature": temperature, "top_p": top_p}
+            if temperature > 0
+            else {"do_sample": False}
+        )
         config = GenerationConfig(
-            max_new_tokens=max_new_tokens, eos_token_id=list(self.renderer.stop_ids), pad_token_id=pad, **sampling
+            max_new_tokens=max_new_tokens,
+            eos_token_id=list(self.renderer.stop_ids),
+            pad_token_id=pad,
+            **sampling,
         )
         output: Any = self.model.generate(
             ids,
@@ -219,6 +235,10 @@ class _Stop(StoppingCriteria):
     def __init__(self) -> None:
         self.asked = False
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **unused: Any) -> torch.BoolTensor:
-        stopped: Any = torch.full((input_ids.shape[0],), self.asked, device=input_ids.device, dtype=torch.bool)
+    def __call__(
+        self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **unused: Any
+    ) -> torch.BoolTensor:
+        stopped: Any = torch.full(
+            (input_ids.shape[0],), self.asked, device=input_ids.device, dtype=torch.bool
+        )
         return stopped

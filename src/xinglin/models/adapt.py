@@ -34,8 +34,12 @@ def add_lora(model: PreTrainedModel, config: Lora, *, seed: int) -> nn.Module:
         try:
             wrapped: Any = get_peft_model(model, peft_config)
         except ValueError as error:
-            linear = sorted({name.rsplit(".", 1)[-1] for name, part in model.named_modules() if type(part) is nn.Linear})
-            raise ModelError(f"lora.targets {config.targets}: {error}; this model's linear layers: {linear}") from error
+            linear = sorted(
+                {name.rsplit(".", 1)[-1] for name, part in model.named_modules() if type(part) is nn.Linear}
+            )
+            raise ModelError(
+                f"lora.targets {config.targets}: {error}; this model's linear layers: {linear}"
+            ) from error
     for parameter in wrapped.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -53,7 +57,9 @@ def freeze_all_but_last(model: PreTrainedModel, config: Freeze) -> nn.Module:
     lists = [part for part in backbone.children() if isinstance(part, nn.ModuleList)]
     if len(lists) != 1 or len(lists[0]) < config.trainable_layers:
         found = len(lists[0]) if len(lists) == 1 else 0
-        raise ModelError(f"freeze.trainable_layers {config.trainable_layers}: the model has {found} layers to choose from")
+        raise ModelError(
+            f"freeze.trainable_layers {config.trainable_layers}: the model has {found} layers to choose from"
+        )
     children = list(backbone.children())
     last = list(lists[0])[-config.trainable_layers :]
     after = children[children.index(lists[0]) + 1 :]

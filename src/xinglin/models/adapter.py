@@ -68,7 +68,7 @@ def read_base(folder: Path) -> Base:
 
 
 def weights_fingerprint(spec: str) -> str:
-    """Hash of a folder's weight files, through the whole stack of adapters; of the id itself for ``hub:``, ``tiny:``."""
+    """Hash of a folder's weight files, through the whole stack of adapters; of a ``hub:`` or ``tiny:`` id itself."""
     folder = Path(spec)
     if not folder.is_dir():
         return hashlib.sha256(spec.encode()).hexdigest()

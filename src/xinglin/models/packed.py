@@ -21,7 +21,7 @@ SLICE = 1024
 class PackedModel(nn.Module):
     """Wraps ``model`` (with or without a LoRA adapter) so that data-parallel wrappers see one ``forward``.
 
-    Its callers must be within ``packed_attention(model)``.
+    It is built outside of ``packed_attention(model)`` and called within.
     """
 
     def __init__(self, model: nn.Module):

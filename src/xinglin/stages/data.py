@@ -32,7 +32,7 @@ class Split(BaseConfig):
     """Where its rows come from, read in order."""
     held_out: bool = False
     """For evaluation only: training stages refuse it and the tokenizer is not trained on it."""
-    hold_out: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}
+    hold_out: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default={})
     """Further splits cut from this one, with their share of its records, e.g. ``{dev: 0.05}``. They are held out."""
 
 
@@ -87,8 +87,8 @@ def _write_split(name: str, split: Split, run: StageRun, quarantine: Quarantine)
     try:
         with progress(None, f"reading {name}") as bar:
             for source in split.sources:
-                account = SourceAccount(source.path, source.licence)
-                accounts.append(account)
+                account = SourceAccount()
+                accounts.append((source, account))
                 for record in read(source, kind=kind, account=account, quarantine=quarantine):
                     kind = kind or _kind(record)
                     part = _part(name, split, run.seed, sum(counts.values()))
@@ -101,7 +101,9 @@ def _write_split(name: str, split: Split, run: StageRun, quarantine: Quarantine)
     for part in names:
         if not counts[part]:
             raise DataError(f"split '{part}': no record in it; give it more rows or drop it")
-    shown = [account.to_json() for account in accounts]
+    shown = [
+        {"path": source.path, "licence": source.licence, **account.to_json()} for source, account in accounts
+    ]
     return {
         part: {
             "record": kind,

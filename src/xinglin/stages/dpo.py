@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from xinglin.config.parts import TrainingConfig
+from xinglin.config.parts import TrainingConfig, produces
 from xinglin.errors import TrainingError
 from xinglin.runtime.stage_run import Outcome, StageRun
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from xinglin.data.shards import Shards
     from xinglin.train.objectives import ObjectiveProtocol
     from xinglin.train.session import Session
+
+__all__ = ["PRODUCES", "Config", "produces", "run"]
 
 PRODUCES = ("model", "adapter")
 
@@ -34,12 +36,15 @@ def run(config: Config, run: StageRun) -> Outcome:
 
     if config.reference == "adapter_off" and config.tuning != "lora":
         raise TrainingError(
-            f"stage '{run.name}': reference adapter_off needs tuning lora; use reference precomputed with {config.tuning}"
+            f"stage '{run.name}': reference adapter_off needs tuning lora; "
+            f"use reference precomputed with {config.tuning}"
         )
 
     def objective(session: "Session", shards: "Shards", split: str) -> "ObjectiveProtocol":
         if shards.group != 2:
-            raise TrainingError(f"stage '{run.name}': split '{split}' holds no preferences; name one that does")
+            raise TrainingError(
+                f"stage '{run.name}': split '{split}' holds no preferences; name one that does"
+            )
         known = reference_log_probs(session, shards) if config.reference == "precomputed" else None
         return Objective(known, beta=config.beta)
 

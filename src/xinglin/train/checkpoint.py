@@ -49,7 +49,9 @@ def save(root: Path, checkpoint: Checkpoint) -> None:
         save_file(checkpoint.weights, folder / "weights.safetensors")
         torch.save(checkpoint.optimizer, folder / "optimizer.pt")
         (folder / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
-        manifest = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in folder.iterdir()}
+        manifest = {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in folder.iterdir()
+        }
         (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
     target = root / f"step-{checkpoint.state['step']:08d}"

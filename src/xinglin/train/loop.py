@@ -27,6 +27,9 @@ from xinglin.train.meter import Meter, MetricsFile, peak_memory_bytes
 from xinglin.train.objectives import ObjectiveProtocol
 from xinglin.train.optim import build_optimizer, learning_rate
 
+SHOWN = ("loss", "accuracy", "margin", "grad_norm", "learning_rate", "tokens_per_second", "memory_bytes")
+"""What the progress display shows of a row of metrics."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -145,7 +148,9 @@ class Loop:
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 sums[name] = sums[name] + value if name in sums else value
         means = {name: self.accelerator.reduce(value, "sum") / weight for name, value in sums.items()}
-        norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.optimizer_config.max_grad_norm)
+        norm = self.accelerator.clip_grad_norm_(
+            self.wrapped.parameters(), self.optimizer_config.max_grad_norm
+        )
         norm = torch.as_tensor(norm, device=self.accelerator.device)
         if self.accelerator.scaler is None:
             # The fused optimizer skips the update where this is 1: bad numbers never reach the weights,
@@ -182,14 +187,21 @@ class Loop:
         }
         if self.accelerator.is_main_process:
             self.metrics.write(row)
-        return row
+        return {name: row[name] for name in SHOWN if name in row}
 
     def _refuse_non_finite(self, number: int, values: dict[str, float]) -> None:
-        lines = sorted({int(self.shards.rows[i]) for part in self.plan[number - 1].micro_batches for b in part for i in b})
+        lines = sorted(
+            {
+                int(self.shards.rows[i]) + 1
+                for part in self.plan[number - 1].micro_batches
+                for b in part
+                for i in b
+            }
+        )
         shown = ", ".join(map(str, lines[:10])) + (", …" if len(lines) > 10 else "")
         raise TrainingError(
-            f"step {number}: the loss is {values['loss']} (gradient norm {values['grad_norm']:.3g}) on rows {shown} of the "
-            f"training split (line numbers from 0); look at these rows, or lower the learning rate; the checkpoints "
+            f"step {number}: the loss is {values['loss']} (gradient norm {values['grad_norm']:.3g}) on lines {shown} of the "
+            f"training split; look at them, or lower the learning rate; the checkpoints "
             f"before this step are kept and the run resumes from them"
         )
 
@@ -218,7 +230,9 @@ class Loop:
                 for name, value in {"loss": loss, **metrics}.items():
                     total[name] = total.get(name, torch.zeros((), dtype=torch.float64)) + value.double().cpu()
         return {
-            name: (self.accelerator.reduce(value.to(self.accelerator.device), "sum") / max(weight, 1.0)).item()
+            name: (
+                self.accelerator.reduce(value.to(self.accelerator.device), "sum") / max(weight, 1.0)
+            ).item()
             for name, value in total.items()
         }
 
@@ -237,7 +251,10 @@ class Loop:
         if self.accelerator.is_main_process:
             weights = checkpoint.trainable_weights(self._plain_model())
             scaler = self.accelerator.scaler
-            optimizer = {"optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else {}}
+            optimizer = {
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": scaler.state_dict() if scaler else {},
+            }
             content = checkpoint.Checkpoint(weights, optimizer, asdict(self.state))
             checkpoint.save(self.scratch / "checkpoints", content)
         self.accelerator.wait_for_everyone()

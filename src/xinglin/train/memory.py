@@ -103,7 +103,9 @@ def forecast(
         "freeze": trainable_layers * shape.layer_parameters + head,
     }[tuning]
     frozen = shape.parameters if tuning == "lora" else shape.parameters - trained
-    per_layer = 6.6 * shape.hidden + 2 * shape.query_width + 2 * shape.key_value_width + 4 * shape.intermediate
+    per_layer = (
+        6.6 * shape.hidden + 2 * shape.query_width + 2 * shape.key_value_width + 4 * shape.intermediate
+    )
     kept_layers = trainable_layers if tuning == "freeze" else shape.layers
     if checkpointing:
         activations = tokens * (shape.layers * shape.hidden + per_layer)

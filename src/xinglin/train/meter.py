@@ -40,7 +40,10 @@ class Meter:
     def read(self) -> tuple[list[tuple[int, dict[str, float]]], float]:
         """(step, values) of each step since the last call, and useful tokens per second over them."""
         rows = torch.stack(self._rows).tolist() if self._rows else []
-        named = [(step, dict(zip(self._names, row, strict=True))) for step, row in zip(self._steps, rows, strict=True)]
+        named = [
+            (step, dict(zip(self._names, row, strict=True)))
+            for step, row in zip(self._steps, rows, strict=True)
+        ]
         now = time.perf_counter()
         speed = self._tokens / max(now - self._started, 1e-9)
         self._rows, self._steps, self._tokens, self._started = [], [], 0, now

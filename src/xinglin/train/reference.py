@@ -19,7 +19,7 @@ def reference_log_probs(session: Session, shards: Shards) -> Tensor:
 
     Kept in ``scratch``, so that a resumed run compares with the same numbers.
     """
-    facts = f"{shards.folder.name} {weights_fingerprint(session.base)} {session.run.seed} {session.accelerator.mixed_precision}"
+    facts = f"{shards.folder.name} {weights_fingerprint(session.base)} {session.accelerator.mixed_precision}"
     path = session.run.scratch / f"reference-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.safetensors"
     if path.is_file():
         return load_file(path)["log_probs"]

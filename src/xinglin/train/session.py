@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from xinglin.config.parts import TrainingConfig
 from xinglin.data.packing import Plan
-from xinglin.data.rendering import Renderer, visible
+from xinglin.data.records import Conversation, Preference, Question
+from xinglin.data.rendering import Renderer
 from xinglin.data.shards import Shards
 from xinglin.data.splits import open_shards, read_split, split_file
 from xinglin.errors import DataError, ModelError, TrainingError
@@ -99,9 +100,13 @@ def open_session(config: TrainingConfig, run: StageRun) -> Session:
     data = run.artifact(config.data or "")
     split_file(data, config.split)
     if data.details["splits"][config.split].get("held_out"):
-        raise DataError(f"stage '{run.name}': split '{config.split}' is held out for evaluation; train on another one")
+        raise DataError(
+            f"stage '{run.name}': split '{config.split}' is held out for evaluation; train on another one"
+        )
     set_seed(run.seed)
-    accelerator = Accelerator(mixed_precision=_mixed_precision(config.precision), cpu=not torch.cuda.is_available())
+    accelerator = Accelerator(
+        mixed_precision=_mixed_precision(config.precision), cpu=not torch.cuda.is_available()
+    )
     base = run.model(config.model or "base")
     dtype = torch.bfloat16 if config.tuning == "lora" and torch.cuda.is_available() else None
     core, tokenizer = load_model(
@@ -119,7 +124,17 @@ def open_session(config: TrainingConfig, run: StageRun) -> Session:
     needed = _apply_checkpointing(config, core, accelerator)
     adapted = _adapt(config, core, run.seed)
     return Session(
-        config, run, accelerator, base, base_dtype, core, adapted, tokenizer, renderer, PackedModel(adapted), needed
+        config,
+        run,
+        accelerator,
+        base,
+        base_dtype,
+        core,
+        adapted,
+        tokenizer,
+        renderer,
+        PackedModel(adapted),
+        needed,
     )
 
 
@@ -162,8 +177,10 @@ def _apply_checkpointing(config: TrainingConfig, core: PreTrainedModel, accelera
         config.gradient_checkpointing == "auto" and bytes_needed(False) > 0.9 * room
     )
     if on:
-        core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        print(f"gradient checkpointing is on: {readable(bytes_needed(False))} needed without, {readable(room)} free")
+        core.activation_checkpointing_enable()
+        print(
+            f"gradient checkpointing is on: {readable(bytes_needed(False))} needed without, {readable(room)} free"
+        )
     return bytes_needed(on)
 
 
@@ -260,4 +277,13 @@ def example(session: Session) -> list[list[Any]]:
     record = next(read_split(path), None)
     if record is None:
         raise ModelError(f"{path}: empty")
-    return visible(session.renderer.record(record))
+    renderer = session.renderer
+    if isinstance(record, Conversation):
+        segments = renderer.conversation(record.messages)
+    elif isinstance(record, Preference):
+        segments = renderer.preference(record.prompt, record.chosen)
+    elif isinstance(record, Question):
+        raise DataError(f"{path}: holds exam questions, which are for evaluation; train on another split")
+    else:
+        segments = renderer.document(record.text)
+    return renderer.visible(renderer.encode([segments])[0])
