@@ -3,20 +3,20 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from xinglin import plugins
 from xinglin.config.base import Config
+from xinglin.config.parts import Positive
 from xinglin.data.records import Message, Record, kind_of
 from xinglin.engines import Generation, Likelihood
 from xinglin.errors import DataError
 
 PACKAGE = "xinglin.evaluate.benchmarks"
 
-Positive = Annotated[int, Field(gt=0)]
 Output = Generation | tuple[Likelihood, ...]
 """A free answer, or the likelihood of each choice."""
 

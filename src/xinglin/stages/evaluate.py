@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 
 from xinglin import plugins
 from xinglin.config.base import DataInput, ModelInput, StageConfig
+from xinglin.config.parts import Positive
 from xinglin.evaluate.predictions import Model, Predictions
 from xinglin.evaluate.runner import compare, evaluate, shown_samples
-from xinglin.evaluate.task import PACKAGE, BenchmarkConfig, Positive, Task, build_task
+from xinglin.evaluate.task import PACKAGE, BenchmarkConfig, Task, build_task
 from xinglin.runtime.artifact import Artifact
 from xinglin.runtime.fingerprint import fingerprint, hash_model
 from xinglin.runtime.progress import progress

@@ -22,7 +22,7 @@ class Config(BenchmarkConfig):
     """Answers in conversations."""
 
     name: Literal["dialogue"]
-    """This benchmark."""
+    """Which benchmark: a file in ``evaluate/benchmarks/``."""
     turns: Literal["last", "all"] = "last"
     """Answer for the last trained assistant message of a conversation, or for each of them."""
 

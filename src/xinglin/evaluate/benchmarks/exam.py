@@ -38,7 +38,7 @@ class Config(BenchmarkConfig):
     """Multiple-choice questions."""
 
     name: Literal["exam"]
-    """This benchmark."""
+    """Which benchmark: a file in ``evaluate/benchmarks/``."""
     mode: Literal["letter", "cloze", "generate"] = "letter"
     """Likelihood of the letters, likelihood of the options' texts, or a free answer from which letters are read."""
 

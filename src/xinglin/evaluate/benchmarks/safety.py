@@ -26,7 +26,7 @@ class Config(BenchmarkConfig):
     """Dangerous questions and their harmless controls."""
 
     name: Literal["safety"]
-    """This benchmark."""
+    """Which benchmark: a file in ``evaluate/benchmarks/``."""
 
 
 def items(conversation: Conversation, config: Config) -> list[Item]:
