@@ -100,7 +100,6 @@ def _run(job: Job, folder: RunFolder, stop_requested: Callable[[], bool]) -> Out
         seed=job.seed,
         out=attempt.out,
         final=folder.stage(job.name),
-        final=folder.stage(job.name),
         scratch=attempt.scratch,
         cache=folder.cache,
         base=job.base,
