@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from rule_engine import RuleEngine
 
+from xinglin.data.accounting import Quarantine, SourceAccount
+from xinglin.data.records import Conversation
+from xinglin.data.sources import Source, read
 from xinglin.errors import DataError
 from xinglin.serve.model import Model, Sampling
 from xinglin.serve.terminal import NOTICE, Session, talk
@@ -122,6 +125,16 @@ class TestSave:
         ]
         assert list(path.parent.iterdir()) == [path]
 
+    def test_the_messages_format_reads_it_again(self, pipe: Pipe, tmp_path: Path):
+        path = tmp_path / "chat.jsonl"
+        pipe(f"/system 杏林\n头痛怎么办\n谢谢\n/save {path}\n")
+        account = SourceAccount()
+        with Quarantine(tmp_path / "quarantine.jsonl") as quarantine:
+            [record] = read(Source(path=str(path)), kind=None, account=account, quarantine=quarantine)
+        assert isinstance(record, Conversation)
+        assert [message.role for message in record.messages] == ["system", *["user", "assistant"] * 2]
+        assert record.messages[2].content == "多休息；\n突发剧烈头痛请立即就医。"
+
     def test_saving_again_replaces_its_own_file_only(self, pipe: Pipe, tmp_path: Path):
         path = tmp_path / "chat.jsonl"
         pipe(f"one\n/save {path}\ntwo\n/save\n")
@@ -154,7 +167,7 @@ def test_oldest_exchanges_leave_a_full_window_but_not_the_history(pipe: Pipe, tm
         f"{lines}what did I say\n/save {path}\n", context_tokens=220, sampling=Sampling(max_new_tokens=60)
     )
     assert out.splitlines()[-1] == "question 4 | question 5"
-    assert "no longer reads the oldest 4 exchanges" in err
+    assert "the oldest 4 of 6 exchanges" in err
     assert len(json.loads(path.read_text(encoding="utf-8"))["messages"]) == 14
 
 
@@ -254,3 +267,8 @@ class TestTty:
         chat.expect("> ")
         chat.type("\x1b[A\x01我\n")
         chat.expect("You said: 我头痛\r\n")
+
+    def test_pasted_lines_are_one_question(self, tty: Callable[..., Tty]):
+        chat = tty()
+        chat.type("\x1b[200~血压 150\n心率 90\x1b[201~\n")
+        chat.expect("You said: 血压 150\r\n心率 90\r\n")

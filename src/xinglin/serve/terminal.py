@@ -88,9 +88,11 @@ class Session:
         window = self.model.fit(
             [*self.prefix(), *self.history, asked], max_new_tokens=self.sampling.max_new_tokens
         )
-        if window.left_out != self.left_out:
-            self.left_out = window.left_out
-            self.tell(f"(window full: the model no longer reads the oldest {self.left_out} exchanges)")
+        if window.left_out > self.left_out:
+            self.tell(
+                f"(the window is full: left out are the oldest {window.left_out} of {len(self.history) // 2} exchanges)"
+            )
+        self.left_out = window.left_out
         # A new seed for every question: asked again after /undo, the model may answer something else.
         sampling = replace(self.sampling, seed=self.sampling.seed + self.asked)
         self.asked += 1
@@ -123,7 +125,10 @@ def talk(session: Session) -> None:
 def _talk_to_person(session: Session) -> None:
     # Importing it is what gives input() line editing and history; Windows has its own and no such module.
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401
+        import readline
+
+        # A pasted text of several lines is one question.
+        readline.parse_and_bind("set enable-bracketed-paste on")
     session.tell(f"{session.model.label} · /help lists the commands, Ctrl-D leaves")
     session.tell(NOTICE, style="yellow")
     while True:
