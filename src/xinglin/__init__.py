@@ -1,3 +1,23 @@
-"""xinglin (杏林): turn an open language model into a medical one, and prove it."""
+"""xinglin (杏林): turn an open language model into a medical one, and prove it.
+
+xinglin.run("recipes/tiny.yaml")
+xinglin.load("runs/tiny").chat([{"role": "user", "content": "…"}])
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xinglin.api import load as load
+    from xinglin.api import run as run
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "load", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """``run`` and ``load``, imported on first use: ``import xinglin`` costs nothing."""
+    if name in ("load", "run"):
+        from xinglin import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'xinglin' has no attribute '{name}'")
