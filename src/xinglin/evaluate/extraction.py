@@ -21,8 +21,10 @@ _NAMED = r"""(?:
 )"""
 _IS = r"(?: (?<![不非]) [是为] | \b(?i:is|are)\b )"
 _OPTION = r"(?: 选项 | \b(?i:option|choice)\b )"
-# Between a cue and its option: quotes, brackets, the word "option"; a line break only after a colon.
-_GAP = rf"(?: [^\S\n] | :\s* | ['\"“‘(（\[【「《] | {_OPTION} )*"
+# Between a cue and its option: quotes, brackets, the word "option"; line breaks only after a colon. Each text is
+# matched in one way only, or babble such as ": : : :" would take exponential time.
+_GAP = rf"(?: [^\S\n] | : (?:[^\S\n]*\n)* | ['\"“‘(\[【「《] | {_OPTION} )*"
+_DENIED = r"(?<! 不是|不选|并非|排除) (?<! \bnot\s )"
 _OR = r"""\s* [)\]】]? \s* (?: 或 | (?i:or)\b )"""
 _CALLED_RIGHT = r"""[^,，。;\n]{0,60}? (?:
     (?<!不) [是为] (?:最|唯一)? (?:正确|合适|恰当|适合|佳|好)? 的? 答案
@@ -56,7 +58,7 @@ def _by_letters(text: str, letters: str) -> str:
         return _sorted(named[-1])
     marked = r"\s* (?: 选项 | 项 | [:.、,，。;)] | $ )"
     said = [
-        *_matches(rf"(?: {_OPTION} {_GAP} | \b ) {found} {_CALLED_RIGHT}", text),
+        *_matches(rf"(?: {_OPTION} {_GAP} | (?<![A-Za-z0-9]) ) {found} {_CALLED_RIGHT}", text),
         *_matches(rf"{_IS} {_GAP} {found} {marked}", text),
     ]
     if said:
@@ -80,15 +82,14 @@ def _by_words(text: str, options: Mapping[str, str]) -> str:
         return letter_of[named[-1]]
     if said := _matches(rf"{_IS} {given}", text):
         return _only(letter_of[match] for match in said)
-    return _only(letter_of[match] for match in _matches(found, text))
+    return _only(letter_of[match] for match in _matches(rf"{_DENIED} {found}", text))
 
 
 def _plain(text: str) -> str:
     """Full-width letters and signs made ASCII, markup of emphasis and LaTeX boxes removed."""
     text = unicodedata.normalize("NFKC", text)
-    text = re.sub(
-        r"\\(?:boxed|text|mathrm|textbf)\s*\{([^{}]*)\}", r"\1", re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
-    )
+    for _ in range(2):  # boxes hold text commands
+        text = re.sub(r"\\(?:boxed|text|textbf|mathrm)\s*\{([^{}]*)\}", r"\1", text)
     return re.sub(r"[*`$#]+|__", "", text).strip()
 
 
