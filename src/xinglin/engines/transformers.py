@@ -1,7 +1,7 @@
 """Generates and scores in this process, with the model's own forward pass."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -10,11 +10,11 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
+from xinglin.data.encoding import Segment
 from xinglin.data.packing import first_fit, pack_sequences
 from xinglin.data.records import Message
-from xinglin.data.encoding import Segment
 from xinglin.data.rendering import Renderer
-from xinglin.engines import Generation, Likelihood
+from xinglin.engines import Finish, Generation, Likelihood
 from xinglin.errors import DataError
 from xinglin.models.attention import packed_attention
 from xinglin.models.load import load_model
@@ -84,8 +84,11 @@ class TransformersEngine:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
-    ) -> Iterator[str]:
-        """The answer in pieces of whole characters, as it is made. Closing the iterator stops the model."""
+    ) -> Generator[str, None, Finish]:
+        """The answer in pieces of whole characters, as it is made; returns why it ended.
+
+        Closing the generator stops the model.
+        """
         prompt = self._prompt(messages, max_new_tokens)
         feed, stop = _Feed(), _Stop()
         torch.manual_seed(seed)
@@ -101,7 +104,7 @@ class TransformersEngine:
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         try:
-            yield from self._pieces(feed.tokens)
+            return (yield from self._pieces(feed.tokens))
         finally:
             stop.asked = True
             thread.join()
@@ -199,19 +202,22 @@ class TransformersEngine:
         text: Any = self.renderer.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
         return Generation(text, "stop" if stopped else "length", len(ids))
 
-    def _pieces(self, tokens: "SimpleQueue[Any]") -> Iterator[str]:
+    def _pieces(self, tokens: "SimpleQueue[Any]") -> Generator[str, None, Finish]:
+        finish: Finish = "length"
         ids: list[int] = []
         shown = ""
         while (item := tokens.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             if item in self.renderer.stop_ids:
+                finish = "stop"
                 continue
             ids.append(item)
             text: Any = self.renderer.tokenizer.decode(ids, skip_special_tokens=True)
             if not text.endswith("\ufffd"):
                 yield text[len(shown) :]
                 shown = text
+        return finish
 
 
 class _Feed(BaseStreamer):
