@@ -1,0 +1,67 @@
+"""The loss plot that every training stage leaves beside its weights."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from xinglin.report import curves
+from xinglin.runtime import atomic
+
+TRAIN, EVAL, INK = "#c2571f", "#1f6f8b", "#5b5f66"
+
+
+def loss_plot(metrics_file: Path, target: Path) -> None:
+    """Draw train loss (raw and smoothed), eval losses, learning rate and gradient norm to a PNG at ``target``.
+
+    Raises:
+        CheckpointError: the metrics file is damaged.
+    """
+    from matplotlib.figure import Figure
+
+    rows = curves.read(metrics_file)
+    train = [row for row in rows if row["kind"] == "train"]
+    evals = [row for row in rows if row["kind"] == "eval"]
+    # Figure without pyplot: no global state, no display, safe in any thread
+    figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
+    loss, norm = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    _draw_loss(loss, train, evals)
+    _draw_norm_and_rate(norm, train)
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    atomic.write_bytes(target, image.getvalue())
+
+
+def _draw_loss(axes: Any, train: list[dict[str, Any]], evals: list[dict[str, Any]]) -> None:
+    line = curves.points(train, "loss")
+    _plot(axes, line, color=TRAIN, alpha=0.3, linewidth=0.9, label="train, each step")
+    _plot(axes, curves.smooth(line), color=TRAIN, linewidth=1.8, label="train, smoothed")
+    splits = dict.fromkeys(row["split"] for row in evals)
+    for split, style in zip(splits, ("-", "--", ":", "-.") * len(splits), strict=False):
+        measured = curves.points((row for row in evals if row["split"] == split), "loss")
+        _plot(axes, measured, color=EVAL, linestyle=style, marker="o", markersize=3.5, label=f"eval: {split}")
+    axes.set_ylabel("loss")
+    _tidy(axes)
+    if axes.get_lines():
+        axes.legend(frameon=False)
+
+
+def _draw_norm_and_rate(axes: Any, train: list[dict[str, Any]]) -> None:
+    _plot(axes, curves.points(train, "grad_norm"), color=INK, linewidth=1.0)
+    axes.set_ylabel("gradient norm")
+    axes.set_xlabel("step")
+    _tidy(axes)
+    rate = axes.twinx()
+    _plot(rate, curves.points(train, "learning_rate"), color=EVAL, linewidth=1.2)
+    rate.set_ylabel("learning rate", color=EVAL)
+    rate.tick_params(axis="y", colors=EVAL)
+    rate.spines[["top"]].set_visible(False)
+
+
+def _plot(axes: Any, line: curves.Points, **style: Any) -> None:
+    if line:
+        axes.plot(*zip(*line, strict=True), **style)
+
+
+def _tidy(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e6e3de", linewidth=0.7)
