@@ -1,3 +1,4 @@
+import codecs
 import io
 import json
 import os
@@ -21,6 +22,8 @@ from xinglin.serve.model import Model, Sampling
 from xinglin.serve.terminal import NOTICE, Session, talk
 
 SCRIPT = Path(__file__).with_name("rule_engine.py")
+
+ESCAPES = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 
 Pipe = Callable[..., tuple[str, str]]
 
@@ -180,6 +183,7 @@ class Tty:
             os.environ.update({"TERM": "xterm", "LC_ALL": "C.UTF-8", "COLUMNS": "200"})
             os.execv(sys.executable, [sys.executable, str(SCRIPT), str(seconds_per_token)])
         self.seen = ""
+        self.decode = codecs.getincrementaldecoder("utf-8")().decode
 
     def expect(self, text: str, *, seconds: float = 15.0) -> str:
         """Read until ``text`` appears; returns what came before it, and goes on after it."""
@@ -189,7 +193,8 @@ class Tty:
             assert left > 0 and select.select([self.descriptor], [], [], left)[0], (
                 f"no {text!r} in {self.seen!r}"
             )
-            self.seen += os.read(self.descriptor, 4096).decode(errors="replace")
+            self.seen += self.decode(os.read(self.descriptor, 4096))
+            self.seen = ESCAPES.sub("", self.seen)
         before, _, self.seen = self.seen.partition(text)
         return before
 

@@ -49,6 +49,14 @@ def test_a_stopped_stream_leaves_the_model_usable(model: Model):
     assert model.chat("头痛怎么办？", max_new_tokens=3) is not None
 
 
+def test_a_stream_returns_why_it_ended(model: Model):
+    stream = model.stream(read_messages("头痛怎么办？"), sampling=Sampling(max_new_tokens=4))
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(stream)
+    assert end.value.value == "length"
+
+
 def test_the_window_counts_the_models_own_tokens(model: Model):
     turns = [
         {"role": role, "content": "头痛怎么办？" * 20} for _ in range(20) for role in ("user", "assistant")
