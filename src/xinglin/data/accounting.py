@@ -68,7 +68,7 @@ class Quarantine:
         raw = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
         line = {"file": file, "row": row, "reason": reason, "detail": detail, "raw": raw[:RAW_CHARACTERS]}
         text = json.dumps(line, ensure_ascii=False)
-        # Bytes that were no text are kept as escapes, which UTF-8 can carry.
+        # Bytes that were no text are lone surrogates by now: JSON escapes carry them, UTF-8 does not.
         self._file.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
 
     def close(self) -> None:

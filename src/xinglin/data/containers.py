@@ -3,9 +3,11 @@
     lines    JSON Lines: one JSON value per line
     array    one JSON array, read element by element in bounded memory
     values   JSON objects that run over several lines, one or more
-    table    CSV or TSV with a header; the one case where the suffix counts, for commas do not make a table
+    table    CSV or TSV with a header
     text     anything else
 
+The suffix counts only where the content cannot tell: commas alone do not make a table, and one line that
+lists strings is an array of texts unless the file is called ``.jsonl``, then it is one row.
 Text is UTF-8 (with or without a mark) or GB18030, decoded strictly; gzip is opened on the way.
 """
 
@@ -28,6 +30,7 @@ UTF8_EVIDENCE = 16
 """Extra bytes of multi-byte characters before the first fault that make a file damaged UTF-8. GB18030 text
 passes for UTF-8 by accident about once in seven characters, so sixteen in a row do not happen."""
 TABLES = (".csv", ".tsv", ".tab")
+LINES = (".jsonl", ".ndjson")
 DELIMITERS = ",\t;|"
 BLANK = re.compile(r"\s*")
 
@@ -151,7 +154,8 @@ def _shape(head: str, path: Path) -> Shape:
     if re.match(r'\{\s*["}]', head):
         return "lines" if not newline or _is_json(first) else "values"
     if re.match(r'\[\s*[\[{"\]]', head):
-        return "lines" if _is_json(first) and second.startswith("[") else "array"
+        alone = not second and head.startswith('["') and _suffix(path) in LINES
+        return "lines" if _is_json(first) and (alone or second.startswith("[")) else "array"
     return "table" if _suffix(path) in TABLES else "text"
 
 
@@ -237,8 +241,8 @@ class _JsonReader:
             except (ValueError, RecursionError) as error:
                 raise self.broken(str(error)) from error
             else:
-                # A number at the end of the window may go on.
-                if end < len(self._window) or not self._fill():
+                # A number near the end of the window may go on: "1" of "1e-5".
+                if end + 2 < len(self._window) or not self._fill():
                     self.number += 1
                     self._at = end
                     return value

@@ -109,7 +109,8 @@ def read(
     as used or as quarantined; the latter are written to ``quarantine``.
 
     Args:
-        kind: the only kind of record to take; rows that make another are quarantined. None: any.
+        kind: the only kind of record to take; rows that make another are quarantined. None: the kind of the
+            first row that can be used.
 
     Raises:
         DataError: a file that cannot be read, or no row that can be used.
@@ -129,6 +130,7 @@ def read(
             account.reject(reject.reason, f"{origin}: {reject.detail}")
             quarantine.add(file=file, row=row.number, reason=reject.reason, detail=reject.detail, raw=raw)
             continue
+        kind = kind or format.module.RECORD
         repairs = [item.name for item in made if isinstance(item, Repair)]
         account.use(format=format.name, records=len(made) - len(repairs), repairs=repairs)
         yield from (item for item in made if not isinstance(item, Repair))

@@ -67,8 +67,8 @@ def _options_in(row: Mapping[str, Any]) -> Mapping[str, Any] | list[Any] | None:
 def _choices(listed: Mapping[str, Any] | list[Any] | None) -> dict[str, str]:
     named = listed if isinstance(listed, Mapping) else _lettered(listed or [])
     choices = {key.strip().upper(): _turns.text(value, f"option {key}") for key, value in named.items()}
-    if any(len(key) != 1 or key not in ascii_uppercase for key in choices):
-        raise Reject("bad_options", f"options are named {', '.join(choices)}, not by letters")
+    if len(choices) < len(named) or any(len(key) != 1 or key not in ascii_uppercase for key in choices):
+        raise Reject("bad_options", f"options are named {', '.join(named)}, not by letters")
     choices = {key: value for key, value in sorted(choices.items()) if value.strip()}
     if len(choices) < 2:
         raise Reject("bad_options", f"{len(choices)} options with text")
