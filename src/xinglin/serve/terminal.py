@@ -99,7 +99,7 @@ class Session:
         with contextlib.closing(self.model.stream(window.messages, sampling=sampling)) as stream:
             answer, finish = _print_stream(stream)
         if finish == "length":
-            self.tell(f"(cut: --max-new-tokens is {self.sampling.max_new_tokens})")
+            self.tell(f"(cut at {self.sampling.max_new_tokens} tokens; --max-tokens sets the limit)")
         if not answer.strip():
             self.tell("(the model answered nothing; the question is forgotten)")
             return
