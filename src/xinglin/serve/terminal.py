@@ -106,7 +106,7 @@ class Session:
         self.history += [asked, Message("assistant", answer)]
 
     def prefix(self) -> list[Message]:
-        return [Message("system", self.system)] if self.system else []
+        return [] if self.system is None else [Message("system", self.system)]
 
 
 def talk(session: Session) -> None:
