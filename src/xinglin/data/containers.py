@@ -256,7 +256,8 @@ class _JsonReader:
 
     def _fill(self) -> bool:
         text = self._stream.read(max(CHUNK, len(self._window) - self._at))
-        self._window, self._at = self._window[self._at :] + text, 0
+        if text:
+            self._window, self._at = self._window[self._at :] + text, 0
         return bool(text)
 
 
