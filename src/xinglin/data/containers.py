@@ -17,6 +17,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def inspect(path: Path) -> Container:
         encoding, errors = _encoding(path)
         with io.TextIOWrapper(_open_bytes(path), encoding, errors) as stream:
             head = stream.read(HEAD)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     if not head.strip():
         raise DataError(f"{path}: the file is empty; leave it out, or write rows into it")
@@ -92,15 +93,19 @@ def inspect(path: Path) -> Container:
 
 def damaged(value: Any) -> bool:
     """Whether a value holds text that UTF-8 cannot carry: bytes that did not decode, or half a character."""
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return True
-        return False
-    if isinstance(value, dict):
-        return any(damaged(key) or damaged(part) for key, part in value.items())
-    return isinstance(value, list) and any(map(damaged, value))
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, str):
+            try:
+                part.encode()
+            except UnicodeEncodeError:
+                return True
+        elif isinstance(part, dict):
+            parts += [*part, *part.values()]
+        elif isinstance(part, list):
+            parts += part
+    return False
 
 
 def _open_bytes(path: Path) -> BinaryIO:

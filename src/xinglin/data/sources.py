@@ -36,7 +36,7 @@ CURES = {
 
 
 class Source(Config):
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     """A file, a folder (all files in it), a glob, or ``sample:NAME`` for data that comes with xinglin."""
     format: str | None = None
     """The format of the rows, a file in ``data/formats``. None: detected row by row."""
