@@ -80,13 +80,13 @@ def _print_plan(plan: "Plan", *, as_json: bool) -> None:
             json.dumps({"folder": str(plan.folder.path), "stages": rows}, ensure_ascii=False, indent=2)
         )
         return
+    from rich import box
     from rich.table import Table
 
     from xinglin.runtime.logging import console
 
-    table = Table(
-        "stage", "kind", "starts from", "plan", "", title=f"Plan for {plan.folder.path}", title_justify="left"
-    )
+    columns = ("stage", "kind", "starts from", "plan", "")
+    table = Table(*columns, title=f"Plan for {plan.folder.path}", title_justify="left", box=box.SIMPLE_HEAD)
     for row in rows:
         inputs = "\n".join(f"{field}: {text}" for field, text in row["inputs"].items())
         state = f"{row['state']} ({row['reason']})" if row["reason"] else row["state"]

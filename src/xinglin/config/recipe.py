@@ -294,7 +294,7 @@ def _folder(text: str) -> Reference:
     folder = Path(text).expanduser()
     if not folder.is_dir():
         raise XinglinError(
-            f"there is no folder {folder.absolute()}; write stage:NAME for a stage, hub:org/name for a hub"
+            f"there is no folder {folder.absolute()}; write stage:NAME for a stage, hub:org/name for a download"
         )
     if (folder / "artifact.json").is_file():
         try:

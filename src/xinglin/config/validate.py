@@ -116,7 +116,7 @@ def _explain(path: Keys, entries: list[dict[str, Any]], parents: list[type[BaseM
         docs = [
             parent.model_fields[path[-1]].description for parent in parents if path[-1] in parent.model_fields
         ]
-        return "is missing", ": ".join(["add it", *map(first_sentence, docs[:1])])
+        return "is missing", ": ".join(["add it", *(first_sentence(doc) for doc in docs[:1] if doc)])
     if kind in ("value_error", "assertion_error"):
         return str(entry["ctx"]["error"]), ""
     value = entry["ctx"]["tag"] if kind == "union_tag_invalid" else entry["input"]
@@ -130,7 +130,8 @@ def _expected(entry: dict[str, Any]) -> str:
         return _EXPECTED[kind]
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(**context)
-    return context.get("expected") or context.get("expected_tags") or entry["msg"]
+    tags = context.get("expected_tags", "").replace(", ", " or ")
+    return context.get("expected") or tags or entry["msg"]
 
 
 def _cure(value: Any, expected: str) -> str:

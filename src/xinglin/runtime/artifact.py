@@ -46,14 +46,19 @@ class Artifact:
 
         Raises:
             RunError: the folder is no finished artifact.
+            CheckpointError: the file is not what was written.
         """
         try:
             row = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            return Artifact(folder=folder, **row)
         except FileNotFoundError:
-            raise RunError(f"{folder}: no {FILE}, so no finished stage; run the recipe again to finish it") from None
-        except json.JSONDecodeError as error:
-            raise CheckpointError(f"{folder / FILE}: damaged ({error}); delete the folder to run the stage again") from None
-        return Artifact(folder=folder, **row)
+            raise RunError(
+                f"{folder}: no {FILE}, so no finished stage; run the recipe again to finish it"
+            ) from None
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"{folder / FILE}: damaged ({error}); delete the folder to run the stage again"
+            ) from None
 
     def to_json(self) -> dict[str, Any]:
         row = asdict(self)

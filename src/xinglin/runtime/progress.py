@@ -52,7 +52,8 @@ class Bar:
     def finish(self) -> None:
         if self._display:
             self._display.show(self)
-        self._write_line()
+        if self.done:
+            self._write_line()
 
     def fields_text(self) -> str:
         return "  ".join(_field_text(name, value) for name, value in self.fields.items())
