@@ -134,6 +134,13 @@ def test_per_turn_keeps_short_answers_in_history_only(read_rows):
     assert reading.account.repairs == {"short_answer_only_in_history": 2}
 
 
+def test_per_turn_counts_characters_after_the_boilerplate_and_strips_nothing(read_rows):
+    row = ["病人：a", "医生：根据您现有的资料，建议：四个字符", "病人：b", "医生： 五个字符", "病人：c"]
+    options = {"variant": "per_turn_filtered"}
+    [record] = read_rows([row], format="covid_dialogue", options=options).records
+    assert [message.content for message in record.messages] == ["a", "四个字符", "b", " 五个字符"]
+
+
 def test_per_turn_of_raw_text_is_refused_with_the_cure(tmp_path, read_source):
     path = tmp_path / "raw.txt"
     path.write_text(RAW, encoding="utf-8")
