@@ -55,7 +55,9 @@ def test_a_stack_loads_in_order_and_merges_exactly(full, tokenizer, tmp_path, id
     torch.testing.assert_close(logits(load_model(str(second)).model, ids), expected, rtol=0, atol=1e-4)
     check = merge_stack(str(second), tmp_path / "merged", dtype=torch.float32)
     assert check.max_logit_difference < 1e-4 < check.adapter_effect
-    torch.testing.assert_close(logits(load_model(str(tmp_path / "merged")).model, ids), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        logits(load_model(str(tmp_path / "merged")).model, ids), expected, rtol=0, atol=1e-4
+    )
 
 
 def test_the_whole_run_folder_may_move(full, tokenizer, tmp_path):

@@ -54,7 +54,9 @@ def fit(tiny, shards, tmp_path):
             shards=used,
             plan=Plan(used.lengths, used.counts, group=used.group, **plan),
             optimizer_config=Optimizer(**({"learning_rate": 3e-3} | (optimizer or {}))),
-            schedule=Schedule(**({"log_every": 2, "save_every": 4, "eval_every": eval_every} | (schedule or {}))),
+            schedule=Schedule(
+                **({"log_every": 2, "save_every": 4, "eval_every": eval_every} | (schedule or {}))
+            ),
             accelerator=Accelerator(cpu=True),
             out=out,
             scratch=scratch,

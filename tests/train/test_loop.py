@@ -48,9 +48,17 @@ def test_interrupted_equals_uninterrupted(fit, tiny, stop_after):
         fit("broken", stop_after=stop_after, eval_every=5)
     resumed, state, folder = fit("broken", model=tiny(seed=99), eval_every=5)
     assert_same_bits(straight, resumed)
-    assert (state.tokens, state.best_loss, state.best_step) == (expected.tokens, expected.best_loss, expected.best_step)
+    assert (state.tokens, state.best_loss, state.best_step) == (
+        expected.tokens,
+        expected.best_loss,
+        expected.best_step,
+    )
     keys = ("kind", "step", "loss")
-    rows = [[row[key] for key in keys] for row in read_rows(folder / "out" / "metrics.jsonl") if row["kind"] == "eval"]
+    rows = [
+        [row[key] for key in keys]
+        for row in read_rows(folder / "out" / "metrics.jsonl")
+        if row["kind"] == "eval"
+    ]
     assert rows == [
         [row[key] for key in keys]
         for row in read_rows(straight_folder / "out" / "metrics.jsonl")

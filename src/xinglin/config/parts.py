@@ -70,7 +70,8 @@ class TrainingConfig(StageConfig):
     """The split whose loss is watched, if any."""
 
     template: str | None = None
-    """A packaged chat template (``xinglin list templates``). Default: the one in the tokenizer."""
+    """A packaged chat template (``xinglin list templates``). Default: the one that the data stage names,
+    else the one in the tokenizer."""
     max_tokens: Positive = 1024
     """Longest sequence in tokens."""
     over_length: Literal["error", "drop", "truncate_history", "split"] = "split"

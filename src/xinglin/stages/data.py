@@ -46,7 +46,8 @@ class Config(StageConfig):
     vocabulary: Annotated[int, Field(ge=300, le=200_000)] = 4096
     """Size of a tokenizer that is trained here."""
     template: str | None = None
-    """A packaged chat template (``xinglin list templates``). Default: the one in the tokenizer."""
+    """A packaged chat template (``xinglin list templates``), for all stages that use these data.
+    Default: the one in the tokenizer; ``chatml`` for a tokenizer that is trained here."""
     max_tokens: Annotated[int, Field(gt=0)] = 1024
     """Longest sequence of the token shards that are made here; a stage with another limit makes its own."""
     over_length: Literal["error", "drop", "truncate_history", "split"] = "split"
@@ -140,6 +141,7 @@ def _tokenizer(
     config: Config, run: StageRun, splits: dict[str, dict[str, Any]]
 ) -> tuple["PreTrainedTokenizerFast", dict[str, Any]]:
     """Load it, or train it for a ``tiny:`` model; saved in ``tokenizer/``."""
+    from xinglin.data.rendering import load_template
     from xinglin.models.tiny import is_tiny
     from xinglin.models.tokenizer import load_tokenizer, train_tokenizer
 
@@ -147,8 +149,11 @@ def _tokenizer(
     files = [run.out / f"{name}.jsonl" for name, facts in splits.items() if not facts["held_out"]]
     if is_tiny(spec):
         tokenizer = train_tokenizer(_texts(files), vocabulary=config.vocabulary)
+        tokenizer.chat_template = load_template("chatml")
     else:
         tokenizer = load_tokenizer(spec.removeprefix("hub:"))
+    if config.template:
+        tokenizer.chat_template = load_template(config.template)
     tokenizer.save_pretrained(run.out / "tokenizer")
     sample = [text for text, _ in zip(_texts(files), range(2000), strict=False)]
     tokens = sum(len(ids) for ids in tokenizer(sample, add_special_tokens=False)["input_ids"])
@@ -175,7 +180,7 @@ def _tokenise(
     from xinglin.data.rendering import Renderer
     from xinglin.data.splits import open_shards, shard_summary
 
-    renderer = Renderer(tokenizer, template=config.template)
+    renderer = Renderer(tokenizer)
     for name, facts in splits.items():
         if facts["record"] == "question":
             continue

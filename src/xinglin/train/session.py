@@ -120,7 +120,7 @@ def open_session(config: TrainingConfig, run: StageRun) -> Session:
     core.config.use_cache = False
     if config.packing:
         check_isolation(core)
-    renderer = Renderer(tokenizer, template=config.template)
+    renderer = Renderer(tokenizer, template=config.template or data.config.get("template"))
     needed = _apply_checkpointing(config, core, accelerator)
     adapted = _adapt(config, core, run.seed)
     return Session(
