@@ -66,8 +66,9 @@ class SegmentEncoder:
         self.tokenizer = tokenizer
         self.backend: Tokenizer = tokenizer.backend_tokenizer
         self.eos = str(tokenizer.eos_token)
-        first = tokenizer("x")["input_ids"][0]
-        self.bos = str(tokenizer.bos_token) if first == tokenizer.bos_token_id else ""
+        self.bos = (
+            str(tokenizer.bos_token) if self.backend.encode("x").ids[:1] == [tokenizer.bos_token_id] else ""
+        )
         """The bos text if the tokenizer puts one before a text by itself, else ''."""
         added = tokenizer.added_tokens_decoder.values()
         special = {str(token) for token in tokenizer.all_special_tokens}
@@ -111,15 +112,14 @@ class SegmentEncoder:
         # Whoever used the tokenizer before may have left these on; transformers sets them anew at each of its calls.
         self.backend.no_truncation()
         self.backend.no_padding()
-        found = self._encode_group([unit for unit in units if not unit.plain])
-        plain = [unit for unit in units if unit.plain]
-        if plain:
-            before = self.backend.encode_special_tokens
-            self.backend.encode_special_tokens = True
-            try:
-                found |= self._encode_group(plain)
-            finally:
-                self.backend.encode_special_tokens = before
+        found: dict[_Unit, np.ndarray] = {}
+        before = self.backend.encode_special_tokens
+        try:
+            for plain in (False, True):
+                self.backend.encode_special_tokens = plain
+                found |= self._encode_group([unit for unit in units if unit.plain is plain])
+        finally:
+            self.backend.encode_special_tokens = before
         return found
 
     def _encode_group(self, units: list[_Unit]) -> dict[_Unit, np.ndarray]:

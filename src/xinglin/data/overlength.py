@@ -17,9 +17,9 @@ is what ``truncate_history`` gives.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from xinglin.data.encoding import Encoded, Segment
 from xinglin.data.records import Conversation, Document, Message, Preference
@@ -34,16 +34,28 @@ _BATCH = 256
 
 @dataclass
 class OverLength:
-    """What was done to over-long records, counted while ``fit`` runs."""
+    """What was done to records, counted while ``fit_many`` runs."""
 
     split: int = 0
     """Records that became pieces or windows."""
     truncated: int = 0
     """Records that lost their oldest exchanges."""
     dropped: int = 0
-    """Records left out."""
+    """Records left out, for any reason."""
     answers_dropped: int = 0
     """Answers that would have been trained on, in records that were kept without them."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """``dropped`` by reason."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """Place and detail of the first record dropped for each reason."""
+
+    def drop(self, record: Trainable, reason: str, detail: str) -> None:
+        self.dropped += 1
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        self.examples.setdefault(reason, f"{record.origin}: {detail}")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -66,19 +78,19 @@ class _LeftOut(Exception):
     """A record that cannot be used: reason, detail."""
 
 
-def fit(
-    records: Iterable[Trainable], renderer: Renderer, *, max_tokens: int, policy: Policy, counts: OverLength
+def fit_many(
+    records: Iterable[Trainable], renderer: Renderer, *, max_tokens: int, policy: Policy, counter: OverLength
 ) -> Iterator[Fitted]:
     """Renders, encodes and fits records, in order, one ``Fitted`` for each.
 
-    Records that fit cost one batched encoding for many. ``counts`` is added to on the way.
+    Records that fit cost one batched encoding for many. ``counter`` is added to on the way.
 
     Args:
         records: documents, conversations and preferences, in any mixture.
         renderer: gives the tokens and masks.
         max_tokens: what a row may hold, special tokens included.
         policy: see the module.
-        counts: receives what was done.
+        counter: receives what was done.
 
     Raises:
         DataError: a record is too long and the policy is ``error``; or a document under ``truncate_history``.
@@ -86,7 +98,7 @@ def fit(
     """
     if policy not in get_args(Policy):
         raise ValueError(policy)
-    fitter = _Fitter(renderer, max_tokens=max_tokens, policy=policy, counts=counts)
+    fitter = _Fitter(renderer, max_tokens=max_tokens, policy=policy, counter=counter)
     numbered = enumerate(records)
     while batch := list(islice(numbered, _BATCH)):
         rendered = [_rendered(record, renderer) for _, record in batch]
@@ -94,21 +106,24 @@ def fit(
             renderer.encode([row for rows in rendered if not isinstance(rows, str) for row in rows])
         )
         for (index, record), rows in zip(batch, rendered, strict=True):
-            if isinstance(rows, str):
-                yield Fitted(index, reason="not_renderable", detail=rows)
-                continue
             try:
-                yield Fitted(index, tuple(fitter.fit(record, [next(encoded) for _ in rows])))
+                if isinstance(rows, str):
+                    raise _LeftOut("not_renderable", rows)
+                pieces = fitter.fit(record, [next(encoded) for _ in rows])
             except _LeftOut as left_out:
-                yield Fitted(index, (), *left_out.args)
+                reason, detail = left_out.args
+                counter.drop(record, reason, detail)
+                yield Fitted(index, reason=reason, detail=detail)
+            else:
+                yield Fitted(index, tuple(pieces))
 
 
 class _Fitter:
-    def __init__(self, renderer: Renderer, *, max_tokens: int, policy: Policy, counts: OverLength):
+    def __init__(self, renderer: Renderer, *, max_tokens: int, policy: Policy, counter: OverLength):
         self.renderer = renderer
         self.max_tokens = max_tokens
         self.policy = policy
-        self.counts = counts
+        self.counter = counter
 
     def fit(self, record: Trainable, rows: list[Encoded]) -> list[Encoded]:
         if not all(row.mask.any() for row in rows):
@@ -125,15 +140,11 @@ class _Fitter:
             raise DataError(
                 f"{record.origin}: {length}; raise max_tokens, or set the policy to drop, truncate_history or split"
             )
+        if self.policy == "drop":
+            raise _LeftOut("over_length", length)
         try:
-            if self.policy == "drop":
-                raise _LeftOut("over_length", length)
             return self._shortened(record, rows, length)
-        except _LeftOut:
-            self.counts.dropped += 1
-            raise
-        except DataError as error:  # the template accepts the whole, but not the rest of it
-            self.counts.dropped += 1
+        except DataError as error:  # the template takes the whole conversation, but not a part of it
             raise _LeftOut("not_renderable", f"{length}, and shortened: {error}") from error
 
     def _shortened(self, record: Trainable, rows: list[Encoded], length: str) -> list[Encoded]:
@@ -151,9 +162,9 @@ class _Fitter:
         if not all(piece.mask.any() for piece in pieces):
             raise _LeftOut("nothing_to_train", f"{length}, and what fits is not trained on")
         if isinstance(record, Preference) or self.policy == "truncate_history":
-            self.counts.truncated += 1
+            self.counter.truncated += 1
         else:
-            self.counts.split += 1
+            self.counter.split += 1
         return pieces
 
     def _slices(self, row: Encoded) -> list[Encoded]:
@@ -170,7 +181,8 @@ class _Fitter:
             rendered = [self.renderer.preference(kept, answer) for answer in answers]
             rows = self.renderer.encode(rendered or [self.renderer.conversation(kept)])
             if all(len(row) <= self.max_tokens for row in rows):
-                self.counts.answers_dropped += 0 if answers else _num_trained(_flat(exchanges[:gone]))
+                if not answers and rows[0].mask.any():
+                    self.counter.answers_dropped += _num_trained(_flat(exchanges[:gone]))
                 return rows
         return []
 
@@ -193,7 +205,7 @@ class _Fitter:
                 windows.append((begin, at, at + 1))
         rows = [self._window(head, exchanges, window) for window in windows]
         rows = [row for row in rows if row.mask.any()]
-        self.counts.answers_dropped += lost if rows else 0
+        self.counter.answers_dropped += lost if rows else 0
         return rows
 
     def _window(

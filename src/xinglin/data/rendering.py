@@ -134,11 +134,15 @@ class Renderer:
 
     def prompt(self, messages: Sequence[Message]) -> str:
         """The rendering up to where the model has to answer. Raises as ``conversation`` does."""
-        return "".join(segment.text for segment in self._fill(messages, generation=True))
+        return "".join(segment.text for segment in self.prompt_segments(messages))
+
+    def prompt_segments(self, messages: Sequence[Message]) -> tuple[Segment, ...]:
+        """``prompt`` in the segments it is encoded in; an answer may be appended to them."""
+        return self._fill([replace(message, train=False) for message in messages], generation=True)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of ``prompt``: those that stand before the answer when the conversation is trained on."""
-        return self.encode([self._fill(messages, generation=True)])[0].ids.tolist()
+        return self.encode([self.prompt_segments(messages)])[0].ids.tolist()
 
     def encode(self, rendered: Sequence[tuple[Segment, ...]]) -> list[Encoded]:
         """Tokens and masks of many renderings at once."""
