@@ -23,6 +23,8 @@ class Config(TrainingConfig):
 
     beta: Annotated[float, Field(gt=0)] = 0.1
     """Strength of the tie to the reference model: the lower, the further training may go."""
+    sft_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Adds this times the negative log-likelihood per token of the chosen answers (also known as ``pref_ftx``)."""
     reference: Literal["precomputed", "adapter_off"] = "precomputed"
     """Where the reference's log-probabilities come from: one pass before training, or the model without its
     adapter at every step (``tuning: lora`` only). Both give the same numbers."""
@@ -46,6 +48,6 @@ def run(config: Config, run: StageRun) -> Outcome:
                 f"stage '{run.name}': split '{split}' holds no preferences; name one that does"
             )
         known = reference_log_probs(session, shards) if config.reference == "precomputed" else None
-        return Objective(known, beta=config.beta)
+        return Objective(known, beta=config.beta, sft_weight=config.sft_weight)
 
     return train(open_session(config, run), objective)

@@ -36,13 +36,16 @@ class Objective:
         reference: (sequences,) log-probability of every answer in the shards under the reference model;
             None: the model with its adapter switched off is asked at every step.
         beta: strength of the tie to the reference.
+        sft_weight: adds this times the mean negative log-likelihood per token of the chosen answer
+            (arXiv 2404.19733), which keeps chosen answers likely in themselves, not only against rejected ones.
     """
 
     group = 2
 
-    def __init__(self, reference: Tensor | None, *, beta: float):
+    def __init__(self, reference: Tensor | None, *, beta: float, sft_weight: float = 0.0):
         self.reference = reference
         self.beta = beta
+        self.sft_weight = sft_weight
 
     def weight(self, step: Step) -> float:
         return step.groups
@@ -53,6 +56,9 @@ class Objective:
         policy = sequence_sums(model(packed, want="log_probs"), packed).view(-1, 2)
         reference = self._reference(model, packed, indices).to(policy.device).view(-1, 2)
         losses, rewards = sigmoid_loss(policy, reference, beta=self.beta)
+        if self.sft_weight:
+            tokens = torch.bincount(packed.owners, minlength=len(packed.lengths)).view(-1, 2)[:, 0]
+            losses = losses - self.sft_weight * policy[:, 0] / tokens.clamp_min(1)
         margin = rewards[:, 0] - rewards[:, 1]
         return losses.sum(), {
             "accuracy": (margin > 0).float().sum(),
