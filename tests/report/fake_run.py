@@ -319,7 +319,7 @@ def evaluation_samples(names: list[str]) -> list[dict[str, Any]]:
                 "id": f"{benchmark}-{index}",
                 "prompt": prompt if index < 20 else f"{prompt} {HOSTILE}",
                 "reference": reference,
-                "answers": {name: answers[name] for name in names},
+                "answers": {name: answers.get(name, "") for name in names},
                 "correct": correct or {name: name in good for name in names},
             }
         )

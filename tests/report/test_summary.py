@@ -110,3 +110,14 @@ def test_tables_fit_a_terminal_and_hold_the_numbers(run_folder: Path) -> None:
 
 def test_tables_of_a_run_without_any_finished_stage(builder: RunBuilder) -> None:
     assert [table.title for table in tables(summarise(builder.folder))] == ["Stages"]
+
+
+def test_the_recipes_model_is_called_base_by_readers_and_by_its_id_in_data(builder: RunBuilder) -> None:
+    builder.evaluate("exam", {"tiny:qwen3": ("base", PRETRAIN), "sft": ("sft", SFT)})
+    summary = summarise(builder.folder)
+    assert [model["name"] for model in summary["models"]] == ["tiny:qwen3", "sft"]
+    with open("/dev/null", "w") as sink:  # noqa: PTH123
+        console = Console(width=80, record=True, file=sink)
+        console.print(tables(summary)[0])
+    assert "vs base" in console.export_text()
+    assert "tiny:qwen3" not in console.export_text()

@@ -169,8 +169,8 @@ def _axes(place: Any, x_ticks: list[float], y_ticks: list[float]) -> str:
 
 def _tick(value: float) -> str:
     if value and abs(value) < 1e-3:
-        mantissa, exponent = f"{value:.0e}".split("e")
-        return f"{mantissa}e{int(exponent)}"
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
 
 

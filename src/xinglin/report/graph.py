@@ -13,6 +13,10 @@ from xinglin.runtime.units import seconds_text
 _LANE_OF_KIND = {"data": 0, "evaluate": 2}
 
 
+NAME_WIDTH = 7.8
+"""About the width of a letter in a box, in units of the drawing."""
+
+
 @dataclass(frozen=True)
 class Node:
     name: str
@@ -37,8 +41,8 @@ class Direction:
         return f"{x:g} {y:g}"
 
 
-WIDE = Direction(vertical=False, pitch=136, lane_pitch=84, half=56, lane_half=22)
-TALL = Direction(vertical=True, pitch=66, lane_pitch=114, half=22, lane_half=52)
+WIDE = Direction(vertical=False, pitch=140, lane_pitch=84, half=61, lane_half=22)
+TALL = Direction(vertical=True, pitch=66, lane_pitch=116, half=22, lane_half=55)
 
 
 def svg(stages: list[dict[str, Any]], direction: Direction) -> Markup:
@@ -128,7 +132,7 @@ def _box(node: Node, direction: Direction) -> str:
     half_x, half_y = (
         (direction.lane_half, direction.half) if direction.vertical else (direction.half, direction.lane_half)
     )
-    name, note = escape(_short(node.name, 14)), escape(_short(node.note, 19))
+    name, note = escape(_short(node.name, int(2 * half_x / NAME_WIDTH))), escape(_short(node.note, 19))
     title = escape(f"{node.name}: {node.note}")
     return (
         f'<g class="node lane-{node.lane} {node.status}"><title>{title}</title>'

@@ -36,6 +36,7 @@ def write(run_folder: Path) -> Path:
         .get_template("report.html.jinja")
         .render(
             say=wording,
+            label=lambda model: wording.label(model, summary),
             bytes_text=bytes_text,
             seconds_text=seconds_text,
             run=summary,
@@ -85,7 +86,7 @@ def _panel(metric: str, summary: Summary) -> dict[str, Any]:
     models = [model for model in summary["models"] if metric in model["metrics"]]
     entries = [model["metrics"][metric] for model in models]
     known = [v for entry in entries for v in (entry["value"], entry["high"]) if v is not None]
-    top = 1.0 if wording.wording(metric).unit == "share" else max(known, default=0.0) * 1.05 or 1.0
+    top = 1.0 if wording.wording(metric).unit in ("share", "score") else max(known, default=0.0) * 1.05 or 1.0
     rows = []
     for model, entry in zip(models, entries, strict=True):
         low, high = (entry["value"] if entry[end] is None else entry[end] for end in ("low", "high"))

@@ -183,7 +183,9 @@ _COLOURS = {"better": "green", "worse": "red", "different": "default", "same": "
 
 
 def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for heading in left:
         table.add_column(heading, overflow="fold")
     for heading in right:
@@ -199,9 +201,9 @@ def _model_table(summary: Summary, metrics: list[str]) -> Table:
     for model in summary["models"]:
         tests = {metric: paired_tests(metric, model, summary) for metric in metrics}
         baselines = dict.fromkeys(test["baseline"] for row in tests.values() for test in row)
-        name = Text(model["name"])
+        name = Text(wording.label(model["name"], summary))
         for baseline in baselines:
-            name.append(f"\nvs {baseline}", style="dim")
+            name.append(f"\nvs {wording.label(baseline, summary)}", style="dim")
         table.add_row(name, *(_cell(metric, model, tests[metric], baselines) for metric in metrics))
     return table
 
@@ -227,19 +229,21 @@ def _value(metric: str, model: dict[str, Any]) -> Text:
 
 
 def _other_table(summary: Summary, metrics: list[str]) -> Table:
-    headings = tuple(metric.replace(".", "\n", 1) for metric in metrics)
-    table = _table(
-        "Other measures (▲▼ significant; intervals in --json and report.html)", ("model",), headings
-    )
-    for model in summary["models"]:
-        cells = [_value(metric, model) for metric in metrics]
-        for metric, cell in zip(metrics, cells, strict=True):
-            for test in paired_tests(metric, model, summary)[:1]:
-                judgement = wording.judgement(test)
-                sign = " " if judgement == "same" else "▲" if test["difference"] > 0 else "▼"
-                cell.append(f" {sign}", style=f"not bold {_COLOURS[judgement]}")
-        table.add_row(model["name"], *cells)
+    models = [wording.label(model["name"], summary) for model in summary["models"]]
+    table = _table("Other measures (▲▼ significant change)", ("",), tuple(models))
+    for metric in metrics:
+        table.add_row(metric, *(_marked(metric, model, summary) for model in summary["models"]))
     return table
+
+
+def _marked(metric: str, model: dict[str, Any], summary: Summary) -> Text:
+    """Value, and which way it moved if the first paired test is significant."""
+    cell = _value(metric, model)
+    for test in paired_tests(metric, model, summary)[:1]:
+        judgement = wording.judgement(test)
+        sign = " " if judgement == "same" else "▲" if test["difference"] > 0 else "▼"
+        cell.append(f" {sign}", style=f"not bold {_COLOURS[judgement]}")
+    return cell
 
 
 def _stage_table(summary: Summary) -> Table:

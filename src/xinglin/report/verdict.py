@@ -40,11 +40,16 @@ def _changes(summary: dict[str, Any]) -> str:
 
 
 def _clause(model: dict[str, Any], summary: dict[str, Any]) -> str:
-    """``SFT raised exam accuracy from 26 % to 93 % (p < 0.001), but …``; empty where nothing changed."""
+    """``SFT raised exam accuracy from 26 % to 93 % (p < 0.001), but …``; empty where nothing changed.
+
+    Shares of right or unsafe answers come before scores, which say less and move more easily.
+    """
     rows = [test for metric in model["metrics"] for test in paired_tests(metric, model, summary)]
-    rows = [row for row in rows if wording(row["metric"]).headline] or rows
+    headlines = [row for row in rows if wording(row["metric"]).headline]
+    shares = [row for row in headlines if wording(row["metric"]).unit == "share"]
+    rows = shares or headlines or rows
     biggest = {}
-    for row in sorted(rows, key=lambda row: _weight(row, model)):
+    for row in sorted(rows, key=lambda row: _size(row, model)):
         biggest[judgement(row)] = row
     parts = [_change(biggest[word], model) for word in ("better", "worse") if word in biggest]
     if not parts:
@@ -53,11 +58,11 @@ def _clause(model: dict[str, Any], summary: dict[str, Any]) -> str:
     return f"{_subject(model['name'], baseline, summary['stages'])} {', but '.join(parts)}"
 
 
-def _weight(comparison: dict[str, Any], model: dict[str, Any]) -> tuple[bool, float]:
-    """Orders changes by importance: shares of right or unsafe answers before scores, then by relative size."""
+def _size(comparison: dict[str, Any], model: dict[str, Any]) -> float:
+    """How large a change is: in points of a share or score, else relative to the larger of both values."""
     value, difference = _value(comparison, model), comparison["difference"] or 0.0
-    share = wording(comparison["metric"]).unit == "share"
-    return share, abs(difference) / (1.0 if share else max(abs(value), abs(value - difference), 1e-9))
+    absolute = wording(comparison["metric"]).unit in ("share", "score")
+    return abs(difference) / (1.0 if absolute else max(abs(value), abs(value - difference), 1e-9))
 
 
 def _change(comparison: dict[str, Any], model: dict[str, Any]) -> str:

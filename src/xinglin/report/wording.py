@@ -18,8 +18,8 @@ class Wording:
     label: str
     better: Literal["higher", "lower"] | None = None
     """None: the metric describes and does not judge, so no change of it is good or bad."""
-    unit: Literal["share", "number", "characters"] = "number"
-    """A ``share`` lies in 0..1 and is written in percent."""
+    unit: Literal["share", "score", "characters", "number"] = "number"
+    """A ``share`` and a ``score`` lie in 0..1; a share is written in percent, a score with three decimals."""
     headline: bool = False
     """Whether the verdict and the terminal's first table speak of it."""
 
@@ -27,18 +27,18 @@ class Wording:
 METRICS = {
     "exam.accuracy": Wording("exam accuracy", "higher", "share", headline=True),
     "safety.unsafe_rate": Wording("unsafe answers", "lower", "share", headline=True),
-    "dialogue.rouge_l": Wording("dialogue ROUGE-L", "higher", headline=True),
+    "dialogue.rouge_l": Wording("dialogue ROUGE-L", "higher", "score", headline=True),
     "safety.control_rate": Wording("proper answers to controls", "higher", "share"),
     "exam.answered": Wording("exam questions answered", "higher", "share"),
     "exam.truncated": Wording("exam answers cut off", "lower", "share"),
-    "dialogue.bleu_4": Wording("dialogue BLEU-4", "higher"),
-    "dialogue.rouge_1": Wording("dialogue ROUGE-1", "higher"),
-    "dialogue.rouge_2": Wording("dialogue ROUGE-2", "higher"),
+    "dialogue.bleu_4": Wording("dialogue BLEU-4", "higher", "score"),
+    "dialogue.rouge_1": Wording("dialogue ROUGE-1", "higher", "score"),
+    "dialogue.rouge_2": Wording("dialogue ROUGE-2", "higher", "score"),
     "dialogue.mean_length": Wording("mean answer length", None, "characters"),
     "dialogue.reference_length": Wording("mean reference length", None, "characters"),
     "dialogue.truncated": Wording("answers cut off", "lower", "share"),
 }
-_BY_SCORE = {metric.partition(".")[2]: entry for metric, entry in reversed(METRICS.items())}
+_BY_SCORE = {metric.partition(".")[2]: entry for metric, entry in METRICS.items()}
 
 
 def wording(metric: str) -> Wording:
@@ -65,12 +65,15 @@ def amount(metric: str, value: float | None, *, unit: bool = True, signed: bool 
         return "–"
     sign = "+" if signed and value >= 0 else ""
     kind = wording(metric).unit
-    if kind == "share":
-        text, suffix = f"{sign}{value * 100:.1f}", "%"
-    else:
-        text, suffix = sign + number(value), "characters" if kind == "characters" else ""
-    text = text.replace("-", "−")
+    plain = {"share": f"{value * 100:.1f}", "score": f"{value:.3f}"}.get(kind) or number(value)
+    text = (sign + plain).replace("-", "−")
+    suffix = {"share": "%", "characters": "characters"}.get(kind, "")
     return f"{text}{NARROW_SPACE}{suffix}" if unit and suffix else text
+
+
+def label(model: str, summary: dict[str, Any]) -> str:
+    """What a model is called: its stage's name, or ``base`` for the one that the recipe starts from."""
+    return "base" if model == summary["recipe"].get("model") else model
 
 
 def interval(metric: str, entry: dict[str, Any]) -> str:
