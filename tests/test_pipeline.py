@@ -117,7 +117,7 @@ def test_only_one_stage() -> None:
     run(only="words")
     run(only="one")
     assert finished().keys() == {"words", "one"}
-    with pytest.raises(RunError, match="which is not finished for this recipe .*changed: steps"):
+    with pytest.raises(RunError, match=r"which is not finished for this recipe .*changed: steps"):
         run("stages.one.steps=7", only="two")
     with pytest.raises(RunError, match="no stage 'tow'; did you mean 'two'"):
         run(only="tow")
@@ -186,7 +186,7 @@ def test_damaged_artifacts_are_named() -> None:
     content = weights.read_bytes()
     weights.write_bytes(content[:-2] + b"8\n")
     with pytest.raises(
-        CheckpointError, match="stages/one/weights.txt: not the bytes that stage 'one' wrote; delete"
+        CheckpointError, match=r"stages/one/weights.txt: not the bytes that stage 'one' wrote; delete"
     ):
         run(start_from="two")
     weights.write_bytes(content)
@@ -270,7 +270,7 @@ def test_killed_at_random_moments_ends_like_an_uninterrupted_run(start: Any, vic
             os.kill(chosen.get(victim, family[-1].pid if family else process.pid), signal.SIGKILL)
             interrupted += 1
             process.communicate(timeout=20)
-            gone, alive = psutil.wait_procs(family, timeout=5)
+            _, alive = psutil.wait_procs(family, timeout=5)
             assert not alive, "nothing of a killed run may live on"
         assert set(finished()) <= set(STAGES)
     final = start("run", "toy.yaml", "--json")

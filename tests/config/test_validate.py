@@ -29,7 +29,7 @@ class Zoo(Config):
     pair: tuple[int, int] = (0, 1)
     where: Path = Path("x")
     share: Annotated[float, Field(ge=0, lt=1)] | None = None
-    parts: dict[str, Dog] = {}
+    parts: dict[str, Dog] = Field(default={})
     low: int = 0
     high: int = 1
 
