@@ -121,7 +121,7 @@ def test_a_model_folder_without_tokenizer_is_refused(tiny, tmp_path):
 def test_a_wrong_tiny_model_says_what_is_right(spec, tokenizer):
     from xinglin.models.tiny import build_tiny
 
-    with pytest.raises(ModelError, match="did you mean 'qwen3'|multiple of 64|write tiny:"):
+    with pytest.raises(ModelError, match=r"did you mean 'qwen3'|multiple of 64|write tiny:"):
         build_tiny(spec, tokenizer, seed=0)
 
 

@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from xinglin.data.overlength import OverLength, Policy, fit_many
-from xinglin.data.records import Origin, Preference, Record, from_json
+from xinglin.data.overlength import OverLength, Policy, Trainable, fit_many
+from xinglin.data.records import Origin, Preference, Question, Record, from_json
 from xinglin.data.rendering import Renderer
 from xinglin.data.shards import Shards, ShardWriter
 from xinglin.errors import DataError
@@ -86,7 +86,7 @@ def _tokenise(
     writer: ShardWriter | None = None
     over = OverLength()
     row = 0
-    while chunk := list(islice(records, CHUNK)):
+    while chunk := [_trainable(record, path) for record in islice(records, CHUNK)]:
         if writer is None:
             group = 2 if isinstance(chunk[0], Preference) else 1
             writer = ShardWriter(folder, vocabulary=len(renderer.tokenizer), group=group)
@@ -98,6 +98,12 @@ def _tokenise(
     if writer is None:
         raise DataError(f"{path}: the split is empty; give it rows")
     writer.close(policy=policy, max_tokens=max_tokens, records=row, over_length=over.to_json())
+
+
+def _trainable(record: Record, path: Path) -> Trainable:
+    if isinstance(record, Question):
+        raise DataError(f"{path}: holds exam questions, which are for evaluation; train on another split")
+    return record
 
 
 def shard_summary(shards: Shards) -> dict[str, Any]:

@@ -184,7 +184,8 @@ class TransformersEngine:
             pad_token_id=pad,
             **sampling,
         )
-        output: Any = self.model.generate(
+        model: Any = self.model
+        output = model.generate(
             ids,
             attention_mask=mask,
             generation_config=config,

@@ -3,4 +3,6 @@
 import warnings
 
 # PEFT 0.21 asks for names that transformers 5.23 has renamed; a user can do nothing about it.
-warnings.filterwarnings("ignore", message=r"`\w*gradient_checkpointing\w*` is deprecated", category=FutureWarning)
+warnings.filterwarnings(
+    "ignore", message=r"`\w*gradient_checkpointing\w*` is deprecated", category=FutureWarning
+)

@@ -83,9 +83,10 @@ def _varlen(
     from torch.nn.attention.varlen import varlen_attn
 
     longest = max(packed.lengths)
-    flat = (tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value))
-    out = varlen_attn(
-        *flat,
+    out: Any = varlen_attn(
+        query[0].transpose(0, 1).contiguous(),
+        key[0].transpose(0, 1).contiguous(),
+        value[0].transpose(0, 1).contiguous(),
         packed.boundaries,
         packed.boundaries,
         longest,
@@ -94,8 +95,8 @@ def _varlen(
         window_size=(window - 1 if window else -1, 0),
         enable_gqa=grouped,
     )
-    assert isinstance(out, Tensor)
-    return out[None]
+    result: Tensor = out[None]
+    return result
 
 
 def _window_mask(length: int, window: int, device: torch.device) -> Tensor:
@@ -123,7 +124,7 @@ AttentionMaskInterface.register(BLOCK_DIAGONAL, block_diagonal_mask)
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
     """Within, ``forward`` calls of ``model`` must go through ``packed_inputs``; generation is as usual outside."""
-    before = model.config._attn_implementation
+    before = str(model.config._attn_implementation)
     own = model.config.model_type in _OWN_ATTENTION
     _use(model, BLOCK_DIAGONAL if own else PER_SEQUENCE)
     try:
@@ -178,7 +179,8 @@ def check_isolation(model: PreTrainedModel) -> None:
     from xinglin.data.packing import pack_sequences
 
     device = next(model.parameters()).device
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    embedding: Any = model.get_input_embeddings()
+    vocabulary = int(embedding.weight.shape[0])
     generator = torch.Generator().manual_seed(0)
     parts = [torch.randint(vocabulary, (length,), generator=generator).numpy() for length in (11, 7)]
     training = model.training

@@ -32,8 +32,8 @@ class PackedModel(nn.Module):
     @property
     def core(self) -> PreTrainedModel:
         """The transformers model, adapters and all, without PEFT's wrapper."""
-        core: Any = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        return core
+        model: Any = self.model
+        return model.get_base_model() if hasattr(model, "get_base_model") else model
 
     def forward(self, packed: Packed, *, want: str = "nll") -> Tensor:
         """``nll``: scalar, the summed negative log-likelihood. ``log_probs``: (M,), one per trained token."""
@@ -43,7 +43,8 @@ class PackedModel(nn.Module):
                 chosen = logits.log_softmax(-1).gather(-1, packed.targets[:, None])[:, 0]
                 return -chosen.sum() if want == "nll" else chosen
             hidden = self.core.base_model(**inputs).last_hidden_state[0, packed.predictors]
-        weight: Tensor = self.core.get_output_embeddings().weight
+        head: Any = self.core.get_output_embeddings()
+        weight: Tensor = head.weight
         if want == "nll":
             return linear_nll(hidden, weight, packed.targets)
         return linear_log_probs(hidden, weight, packed.targets)
@@ -67,11 +68,11 @@ class _LinearNll(torch.autograd.Function):
     """Summed cross-entropy of ``hidden @ weight.T`` whose gradient is made in the forward pass, slice by slice."""
 
     @staticmethod
-    def forward(context: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
         matrix = weight.to(dtype)
-        want_hidden, want_weight, _ = context.needs_input_grad
+        want_hidden, want_weight, _ = ctx.needs_input_grad
         grad_hidden = torch.empty_like(hidden) if want_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if want_weight else None
         total = torch.zeros((), device=hidden.device, dtype=torch.float32)
@@ -91,17 +92,17 @@ class _LinearNll(torch.autograd.Function):
                     grad_hidden[part] = slope @ matrix
                 if grad_weight is not None:
                     grad_weight += slope.T @ rows
-        context.save_for_backward(grad_hidden, grad_weight)
-        context.weight_dtype = weight.dtype
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.weight_dtype = weight.dtype
         return total
 
     @staticmethod
-    def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        grad_hidden, grad_weight = context.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
         scale = grads[0]
         return (
             None if grad_hidden is None else grad_hidden * scale.to(grad_hidden.dtype),
-            None if grad_weight is None else (grad_weight * scale).to(context.weight_dtype),
+            None if grad_weight is None else (grad_weight * scale).to(ctx.weight_dtype),
             None,
         )
 

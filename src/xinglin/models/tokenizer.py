@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from xinglin.errors import ModelError
 
@@ -25,9 +26,7 @@ def load_tokenizer(spec: str, *, trust_remote_code: bool = False) -> PreTrainedT
             f"{folder}: model folder without tokenizer; copy tokenizer.json and tokenizer_config.json into it"
         )
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            spec, trust_remote_code=trust_remote_code
-        )
+        tokenizer: Any = AutoTokenizer.from_pretrained(spec, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise ModelError(f"{spec}: its tokenizer cannot be loaded ({error})") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from xinglin.config.base import Config as BaseConfig
 from xinglin.config.base import ModelInput, StageConfig
 from xinglin.data.accounting import Quarantine, SourceAccount
+from xinglin.data.records import Kind, kind_of, texts
 from xinglin.data.sources import Source, content_hash, read
 from xinglin.errors import DataError
 from xinglin.runtime.progress import progress
@@ -19,8 +20,6 @@ from xinglin.runtime.stage_run import Outcome, StageRun
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-    from xinglin.data.records import Record
 
 PRODUCES = "dataset"
 
@@ -83,7 +82,7 @@ def _write_split(name: str, split: Split, run: StageRun, quarantine: Quarantine)
     names = [name, *split.hold_out]
     accounts = []
     counts: Counter[str] = Counter()
-    kind = None
+    kind: Kind | None = None
     files = {part: (run.out / f"{part}.jsonl").open("w", encoding="utf-8") for part in names}
     try:
         with progress(None, f"reading {name}") as bar:
@@ -91,7 +90,7 @@ def _write_split(name: str, split: Split, run: StageRun, quarantine: Quarantine)
                 account = SourceAccount()
                 accounts.append((source, account))
                 for record in read(source, kind=kind, account=account, quarantine=quarantine):
-                    kind = kind or _kind(record)
+                    kind = kind or kind_of(record)
                     part = _part(name, split, run.seed, sum(counts.values()))
                     files[part].write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
                     counts[part] += 1
@@ -119,12 +118,6 @@ def _write_split(name: str, split: Split, run: StageRun, quarantine: Quarantine)
         }
         for part in names
     }
-
-
-def _kind(record: "Record") -> str:
-    from xinglin.data.records import kind_of
-
-    return kind_of(record)
 
 
 def _part(name: str, split: Split, seed: int, number: int) -> str:
@@ -165,7 +158,6 @@ def _tokenizer(
 
 
 def _texts(files: list[Path]) -> Iterator[str]:
-    from xinglin.data.records import texts
     from xinglin.data.splits import read_split
 
     for path in files:

@@ -200,21 +200,21 @@ class Loop:
         )
         shown = ", ".join(map(str, lines[:10])) + (", …" if len(lines) > 10 else "")
         raise TrainingError(
-            f"step {number}: the loss is {values['loss']} (gradient norm {values['grad_norm']:.3g}) on lines {shown} of the "
-            f"training split; look at them, or lower the learning rate; the checkpoints "
-            f"before this step are kept and the run resumes from them"
+            f"step {number}: the loss is {values['loss']} (gradient norm {values['grad_norm']:.3g}) on lines {shown} "
+            f"of the training split; look at them, or lower the learning rate; the checkpoints before this step "
+            f"are kept and the run resumes from them"
         )
 
     @torch.no_grad()
     def _evaluate(self) -> None:
         self.wrapped.eval()
+        losses = []
         for name, (shards, plan, objective) in self.eval_sets.items():
-            row = {"kind": "eval", "step": self.state.step, "split": name}
-            row |= self.mean_over(shards, plan, objective)
+            means = self.mean_over(shards, plan, objective)
+            losses.append(means["loss"])
             if self.accelerator.is_main_process:
-                self.metrics.write(row)
-        first = next(iter(self.eval_sets))
-        self._note_best(row["loss"] if first == name else math.inf)
+                self.metrics.write({"kind": "eval", "step": self.state.step, "split": name, **means})
+        self._note_best(losses[0])
 
     def mean_over(self, shards: Shards, plan: Plan, objective: ObjectiveProtocol) -> dict[str, float]:
         """Loss and metrics over a whole set, weighted by trained token (or pair): the same for every batch size."""

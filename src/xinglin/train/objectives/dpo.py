@@ -13,7 +13,7 @@ from xinglin.data.packing import Packed, Step
 from xinglin.models.packed import PackedModel, sequence_sums
 
 
-def sigmoid_loss(policy: Tensor, reference: Tensor | None, *, beta: float) -> tuple[Tensor, Tensor]:
+def sigmoid_loss(policy: Tensor, reference: Tensor, *, beta: float) -> tuple[Tensor, Tensor]:
     """Per-pair loss and rewards.
 
     Args:
