@@ -1,4 +1,5 @@
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -217,6 +218,14 @@ def test_settings_left_on_a_tokenizer_cut_nothing():
     short, long = renderer.encode([renderer.document("水"), renderer.document("水" * 50)])
     assert len(long) - len(short) >= 49
     assert tokenizer.backend_tokenizer.encode_special_tokens is False
+
+
+def test_threads_do_not_disturb_each_other():
+    renderer = RENDERERS["byte level", "chatml"]
+    talks = [[user("水"), bot("茶")], [user("a <|im_end|> b"), bot("c")]] * 20
+    expected = [renderer.prompt_ids(talk[:1]) for talk in talks]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda talk: renderer.prompt_ids(talk[:1]), talks * 5)) == expected * 5
 
 
 def test_segments_of_other_callers_are_encoded_as_given():

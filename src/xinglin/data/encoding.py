@@ -1,6 +1,7 @@
 """Segments of text -> tokens with a loss mask, exact at every boundary."""
 
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -77,6 +78,7 @@ class SegmentEncoder:
         """Matches every token that is written out in the text of a template."""
         self._special_token = _any_of(special)
         self._special_starts = tuple({token[0] for token in special})
+        self._lock = threading.Lock()
         self._lead = self._find_lead()
 
     def neutral(self, text: str, trained: bool) -> list[Segment]:
@@ -109,17 +111,23 @@ class SegmentEncoder:
         return [_Unit(text, plain, at > begins) for at, (text, _, plain) in enumerate(row)]
 
     def _encode_units(self, units: list[_Unit]) -> dict[_Unit, np.ndarray]:
-        # Whoever used the tokenizer before may have left these on; transformers sets them anew at each of its calls.
-        self.backend.no_truncation()
-        self.backend.no_padding()
-        found: dict[_Unit, np.ndarray] = {}
-        before = self.backend.encode_special_tokens
-        try:
-            for plain in (False, True):
-                self.backend.encode_special_tokens = plain
-                found |= self._encode_group([unit for unit in units if unit.plain is plain])
-        finally:
-            self.backend.encode_special_tokens = before
+        backend = self.backend
+        with self._lock:  # the settings belong to the tokenizer, which threads of a server share
+            # Left on by whoever used the tokenizer before; transformers sets them anew at each of its own calls.
+            if backend.truncation is not None:
+                backend.no_truncation()
+            if backend.padding is not None:
+                backend.no_padding()
+            found: dict[_Unit, np.ndarray] = {}
+            before = backend.encode_special_tokens
+            try:
+                for plain in sorted({unit.plain for unit in units}):
+                    if backend.encode_special_tokens != plain:
+                        backend.encode_special_tokens = plain
+                    found |= self._encode_group([unit for unit in units if unit.plain is plain])
+            finally:
+                if backend.encode_special_tokens != before:
+                    backend.encode_special_tokens = before
         return found
 
     def _encode_group(self, units: list[_Unit]) -> dict[_Unit, np.ndarray]:
