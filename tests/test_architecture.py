@@ -98,3 +98,19 @@ def test_stages_fit_their_contract() -> None:
         assert callable(stage.run)
         undocumented = [key for key, field in stage.Config.model_fields.items() if not field.description]
         assert not undocumented, f"{kind}: document {undocumented}"
+
+
+def test_what_the_forkserver_imports_leaves_cuda_and_threads_alone() -> None:
+    """A process that has asked for CUDA, or that runs threads, cannot be forked safely."""
+    code = (
+        "import importlib, threading, torch\n"
+        "from xinglin.stages import PRELOAD\n"
+        "def asked(*_): raise AssertionError('CUDA was asked for')\n"
+        "for name in ('is_available', 'device_count', 'current_device', '_lazy_init'):\n"
+        "    setattr(torch.cuda, name, asked)\n"
+        "for module in PRELOAD:\n"
+        "    importlib.import_module(module)\n"
+        "assert threading.active_count() == 1\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

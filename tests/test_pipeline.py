@@ -256,12 +256,14 @@ def weights(stage: str) -> list[str]:
     return Path(f"runs/toy/stages/{stage}/weights.txt").read_text().split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["pipeline", "stage", "forkserver"])
 def test_killed_at_random_moments_ends_like_an_uninterrupted_run(start: Any, victim: str) -> None:
     rng = random.Random(victim)
     interrupted = 0
+    slowly = ("--set", "stages.two.pause_seconds=0.08")
     for _ in range(5):
-        process = start("run", "toy.yaml")
+        process = start("run", "toy.yaml", *slowly)
         try:
             process.wait(rng.uniform(0.3, 1.1))
         except subprocess.TimeoutExpired:
@@ -273,7 +275,7 @@ def test_killed_at_random_moments_ends_like_an_uninterrupted_run(start: Any, vic
             _, alive = psutil.wait_procs(family, timeout=5)
             assert not alive, "nothing of a killed run may live on"
         assert set(finished()) <= set(STAGES)
-    final = start("run", "toy.yaml", "--json")
+    final = start("run", "toy.yaml", "--json", *slowly)
     output, errors = final.communicate(timeout=60)
     assert final.returncode == 0, errors
     assert [stage["status"] for stage in json.loads(output)["stages"]] == ["finished"] * 4
@@ -351,8 +353,8 @@ def test_dry_run_prints_the_plan_and_touches_nothing(start: Any) -> None:
     plan = json.loads(process.communicate()[0])
     assert [(row["stage"], row["state"], row["details"]) for row in plan["stages"]] == [
         ("words", "run", {}),
-        ("one", "run", {}),
-        ("two", "run", {}),
+        ("one", "run", {"steps": "4"}),
+        ("two", "run", {"steps": "30"}),
         ("all", "run", {}),
     ]
     assert not Path("runs").exists()

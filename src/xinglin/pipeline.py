@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xinglin.config.recipe import load_recipe
+from xinglin.config.recipe import Recipe, load_recipe
 from xinglin.errors import Interrupted, XinglinError
 from xinglin.runtime.artifact import FILE, Artifact
 from xinglin.runtime.atomic import remove_folder, write_text
@@ -44,8 +44,7 @@ def plan(
         RecipeError: the recipe is wrong.
         RunError: the folder cannot be used.
     """
-    checked = load_recipe(recipe, sets=sets, package=package)
-    folder = RunFolder(Path(out) if out is not None else Path("runs") / checked.name)
+    checked, folder = _check(recipe, sets=sets, out=out, package=package)
     return build_plan(checked, folder, only=only, start_from=start_from)
 
 
@@ -76,22 +75,26 @@ def run(
         Interrupted: Ctrl-C or SIGTERM; the same call goes on where this one stopped.
     """
     started = time.monotonic()
-    planned = plan(recipe, sets=sets, out=out, only=only, start_from=start_from, package=package)
-    folder = planned.folder
+    checked, folder = _check(recipe, sets=sets, out=out, package=package)
     with locked(folder.lock) as lock, logged(folder.log) as log, disk_full_explained(folder.path):
-        planned = build_plan(
-            planned.recipe, folder, only=only, start_from=start_from
-        )  # now that nobody else writes
+        planned = build_plan(checked, folder, only=only, start_from=start_from)
         try:
-            write_text(folder.recipe, planned.recipe.text)
+            write_text(folder.recipe, checked.text)
             _execute(planned, lock)
         except (XinglinError, StageCrashed, Interrupted) as error:
-            log.write(f"{error or 'interrupted'}\n")
+            log.write(f"{str(error) or 'interrupted'}\n")
             _report(planned)
             raise
         artifacts = _finished(planned)
         _conclude(planned, artifacts, seconds=time.monotonic() - started)
     return Run(folder.path, artifacts)
+
+
+def _check(
+    recipe: str | Path, *, sets: Sequence[str], out: str | Path | None, package: str
+) -> tuple[Recipe, RunFolder]:
+    checked = load_recipe(recipe, sets=sets, package=package)
+    return checked, RunFolder(Path(out) if out is not None else Path("runs") / checked.name)
 
 
 def _execute(plan: Plan, lock: int) -> None:

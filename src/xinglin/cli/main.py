@@ -35,7 +35,8 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except XinglinError as error:
-            click.echo(f"error: {error}", err=True)
+            for line in str(error).splitlines():
+                click.echo(f"error: {line}", err=True)
             ctx.exit(error.exit_code)
         except (Interrupted, KeyboardInterrupt):
             ctx.exit(Interrupted.exit_code)

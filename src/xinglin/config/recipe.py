@@ -15,19 +15,20 @@ from xinglin.config.load import OVERRIDE, Document, load_document
 from xinglin.config.validate import validate
 from xinglin.errors import PluginError, Problem, RecipeError, XinglinError
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 class Head(Config):
     """The top of a recipe file."""
 
-    name: Name | None = None
+    name: RunName | None = None
     """Names the run folder ``runs/<name>``. Default: the file's name."""
     seed: int = 17
     """Every random choice of the run follows from it."""
     model: str | None = None
     """What the first stage starts from: ``tiny:architecture``, a local folder, or ``hub:org/name``."""
-    stages: dict[Name, Any] = Field(min_length=1)
+    stages: dict[StageName, Any] = Field(min_length=1)
     """Stage name -> its settings, in the order in which they run. Each has a ``kind`` (``xinglin list stages``)."""
 
 

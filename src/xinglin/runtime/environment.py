@@ -17,6 +17,8 @@ def library_variables(*, offline: bool) -> dict[str, str]:
     """
     variables = dict(os.environ)
     variables["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    # Asked through the driver's library, so that asking whether CUDA is there does not forbid to fork afterwards.
+    variables["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     variables.setdefault("TOKENIZERS_PARALLELISM", "true")
     if offline:
         variables["HF_HUB_OFFLINE"] = "1"

@@ -76,8 +76,7 @@ class LocalExecutor:
             signal.signal(number, handler)
         self._signal_child(signal.SIGKILL)
         self._server.kill()
-        self._server.wait()
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError):  # a job that it never read
             self._server.communicate()
         self._status.close()
 
@@ -126,7 +125,7 @@ class LocalExecutor:
             self._signal_child(signal.SIGKILL)
             return
         self._stopping = True
-        print("\nstopping: the stage saves its work (once more to kill it)", file=sys.stderr)
+        print("\nstopping: waiting for the stage to save its work (again: kill it)", file=sys.stderr)
         self._signal_child(signal.SIGTERM)
 
     def _signal_child(self, number: int) -> None:

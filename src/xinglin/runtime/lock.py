@@ -37,8 +37,10 @@ def locked(path: Path) -> Iterator[int]:
         }
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-        yield descriptor
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        try:
+            yield descriptor
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
 

@@ -1,10 +1,10 @@
 """What a run would do with each stage of a recipe: skip, resume or run it, and why."""
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from xinglin import __version__
 from xinglin.config.recipe import Recipe, Reference, Stage
@@ -46,16 +46,17 @@ class Plan:
         return Path(reference.target) if reference.kind == "artifact" else None
 
     def details(self, planned: Planned) -> dict[str, str]:
-        """What the stage can say about work ahead (tokens, memory), once what it starts from is finished."""
+        """What the stage can say about work ahead (tokens, memory), from those of its inputs that are finished."""
         stage = planned.stage
         if planned.state == "cached" or not hasattr(stage.module, "plan"):
             return {}
         inputs: dict[str, Artifact | str] = {}
         for text, reference in self.references(stage).items():
             folder = self.locate(reference)
-            if folder is not None and not (folder / FILE).is_file():
-                return {}
-            inputs[text] = reference.target if folder is None else Artifact.load(folder)
+            if folder is None:
+                inputs[text] = reference.target
+            elif (folder / FILE).is_file():
+                inputs[text] = Artifact.load(folder)
         return stage.module.plan(stage.config, stage_run(self, stage, inputs))
 
 
@@ -165,6 +166,14 @@ def _is_complete(out: Path, wanted: str) -> bool:
 
 def _change(artifact: Artifact, stage: Stage) -> str:
     """The settings that differ from those of the finished artifact."""
-    new = json.loads(stage.config.model_dump_json())
-    keys = [key for key in sorted({*artifact.config, *new}) if artifact.config.get(key) != new.get(key)]
-    return f"changed: {', '.join(keys)}" if keys else "its inputs, the seed or the code changed"
+    keys = ", ".join(_differences(artifact.config, stage.config.model_dump(mode="json")))
+    return f"changed: {keys}" if keys else "its inputs, the seed or the code changed"
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            yield f"{prefix}{key}"

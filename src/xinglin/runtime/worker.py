@@ -64,23 +64,23 @@ def work(row: dict[str, Any], *, log: Log, tell: Tell, stop_requested: Callable[
     clock = _Clock(attempt)
     _die_with_parent(clock)
     sys.path[:] = job.python_path
-    with attempt.error.open("w", encoding="utf-8") as crash:
-        faulthandler.enable(crash)
-        try:
-            with disk_full_explained(folder.path):
-                _finish(job, _run(job, folder, stop_requested), attempt, clock)
-            code, name, message = 0, "", ""
-        except Interrupted:
-            code, name, message = Interrupted.exit_code, "", ""
-        except XinglinError as error:
-            code, name, message = error.exit_code, type(error).__name__, str(error)
-        except BaseException as error:
-            code, name, message = 1, type(error).__name__, traceback.format_exc()
-        if message:
-            tell({"error": name, "message": message})
+    code, name, message = 0, "", ""
+    try:
+        with disk_full_explained(folder.path), attempt.error.open("w", encoding="utf-8") as crash:
+            faulthandler.enable(crash)
+            _finish(job, _run(job, folder, stop_requested), attempt, clock)
+    except Interrupted:
+        code = Interrupted.exit_code
+    except XinglinError as error:
+        code, name, message = error.exit_code, type(error).__name__, str(error)
+    except BaseException as error:
+        code, name, message = 1, type(error).__name__, traceback.format_exc()
+    faulthandler.disable()
     clock.save()
     with contextlib.suppress(OSError):
         attempt.error.write_text(message, encoding="utf-8") if message else attempt.error.unlink()
+    if message:
+        tell({"error": name, "message": message})
     log.close()
     sys.stdout.flush()
     sys.stderr.flush()

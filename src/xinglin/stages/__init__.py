@@ -11,7 +11,8 @@ and may have
     sources(config) -> {label: hash}
                the content of every file outside the run that it reads; raises DataError for a missing one
     plan(config, run) -> {label: text}
-               what ``--dry-run`` shows beside it, once its inputs are finished (tokens, forecast of memory)
+               what ``--dry-run`` shows beside it (tokens, forecast of memory); ``run.inputs`` holds only those
+               inputs that are finished already
 
 The first line of its docstring is shown by ``xinglin list stages``. Importing it must not import torch: the
 pipeline does so to check recipes. ``run`` is called in a process of its own, where PRELOAD is imported already.
