@@ -51,11 +51,6 @@ class Optimizer(Config):
     """Gradients are scaled down to this norm over all parameters."""
 
 
-def produces(config: "TrainingConfig") -> str:
-    """The kind of artifact that a training stage makes."""
-    return "adapter" if config.tuning == "lora" else "model"
-
-
 class TrainingConfig(StageConfig):
     """What every training stage has."""
 

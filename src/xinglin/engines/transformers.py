@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -116,11 +117,7 @@ class TransformersEngine:
         progress: Callable[[int], None] | None = None,
     ) -> list[Likelihood]:
         """Log-probability of each answer text after its rendered prompt, end of turn not included."""
-        rendered = [
-            (Segment(self.renderer.prompt(messages), False), Segment(answer, True))
-            for messages, answer in requests
-        ]
-        encoded = self.renderer.encode(rendered)
+        encoded = self.renderer.encode([self._scored(messages, answer) for messages, answer in requests])
         lengths = torch.tensor([len(item.ids) for item in encoded]).numpy()
         results: list[Likelihood | None] = [None] * len(encoded)
         scorer = PackedModel(self.model)
@@ -135,6 +132,17 @@ class TransformersEngine:
                 if progress:
                     progress(len(members))
         return [result for result in results if result is not None]
+
+    def _scored(self, messages: Sequence[Message], answer: str) -> tuple[Segment, ...]:
+        """The training rendering of ``answer``, cut before its end of turn.
+
+        Taken from there because some templates open every answer with white space that the model has to write.
+        """
+        segments = self.renderer.preference(messages, answer)
+        before = tuple(takewhile(lambda segment: not segment.trained, segments))
+        written = "".join(segment.text for segment in segments if segment.trained)
+        end = written.rindex(answer.strip()) + len(answer.strip())
+        return (*before, Segment(written[:end], True))
 
     def _prompt(self, messages: Sequence[Message], max_new_tokens: int) -> list[int]:
         ids = self.renderer.prompt_ids(messages)
@@ -201,7 +209,7 @@ class TransformersEngine:
     def _answer(self, ids: list[int]) -> Generation:
         stopped = bool(ids) and ids[-1] in self.renderer.stop_ids
         text: Any = self.renderer.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
-        return Generation(text, "stop" if stopped else "length", len(ids))
+        return Generation(text.strip(), "stop" if stopped else "length", len(ids))
 
     def _pieces(self, tokens: "SimpleQueue[Any]") -> Generator[str, None, Finish]:
         finish: Finish = "length"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from xinglin.errors import ModelError
 from xinglin.models.adapter import is_adapter, read_base
@@ -63,6 +64,7 @@ def _load_full(name: str, *, dtype: torch.dtype | None, trust_remote_code: bool)
         raise ModelError(
             f"{folder}: no config.json and no adapter_config.json, so no model; give a model's folder"
         )
+    _show_loading(folder)
     chosen = dtype or ("auto" if torch.cuda.is_available() else torch.float32)
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
@@ -71,3 +73,9 @@ def _load_full(name: str, *, dtype: torch.dtype | None, trust_remote_code: bool)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{name}: the model cannot be loaded ({error})") from error
     return Loaded(model, load_tokenizer(name, trust_remote_code=trust_remote_code))
+
+
+def _show_loading(folder: Path) -> None:
+    """transformers' progress bar for weights that take a while; none for small ones, which it would outlast."""
+    small = folder.is_dir() and sum(path.stat().st_size for path in folder.glob("*.safetensors")) < 1 << 30
+    (logging.disable_progress_bar if small else logging.enable_progress_bar)()

@@ -13,15 +13,18 @@ from xinglin.config.base import Config as BaseConfig
 from xinglin.config.base import ModelInput, StageConfig
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.records import Kind, kind_of, texts
-from xinglin.data.sources import Source, content_hash, read
+from xinglin.data.sources import SAMPLE, Source, content_hash, files, read
 from xinglin.errors import DataError
 from xinglin.runtime.progress import progress
 from xinglin.runtime.stage_run import Outcome, StageRun
+from xinglin.runtime.units import bytes_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PRODUCES = "dataset"
+BYTES_PER_TOKEN = 4
+"""Rough, for a forecast: what byte-level tokenizers reach on Chinese and English medical text."""
 
 
 class Split(BaseConfig):
@@ -64,6 +67,16 @@ class Config(StageConfig):
 def sources(config: Config) -> dict[str, str]:
     """Content hash of everything that is read, by path; raises DataError for what is missing."""
     return {source.path: content_hash(source) for split in config.splits.values() for source in split.sources}
+
+
+def plan(config: Config, run: StageRun) -> dict[str, str]:
+    """How much there is to read, for ``--dry-run``."""
+    given = [source for split in config.splits.values() for source in split.sources if not source.path.startswith(SAMPLE)]
+    if not given:
+        return {}
+    paths = [path for source in given for path in files(source)]
+    size = sum(path.stat().st_size for path in paths)
+    return {"reads": f"{len(paths)} files, {bytes_text(size)}, about {size // BYTES_PER_TOKEN:,} tokens"}
 
 
 def run(config: Config, run: StageRun) -> Outcome:

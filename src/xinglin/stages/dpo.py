@@ -4,18 +4,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from xinglin.config.parts import TrainingConfig, produces
+from xinglin.config.parts import TrainingConfig
 from xinglin.errors import TrainingError
 from xinglin.runtime.stage_run import Outcome, StageRun
+from xinglin.stages._training import PRODUCES, plan, produces
 
 if TYPE_CHECKING:
     from xinglin.data.shards import Shards
     from xinglin.train.objectives import ObjectiveProtocol
     from xinglin.train.session import Session
 
-__all__ = ["PRODUCES", "Config", "produces", "run"]
-
-PRODUCES = ("model", "adapter")
+__all__ = ["PRODUCES", "Config", "plan", "produces", "run"]
 
 
 class Config(TrainingConfig):

@@ -1,11 +1,10 @@
 """Supervised fine-tuning: predict the trained messages of conversations."""
 
-from xinglin.config.parts import TrainingConfig, produces
+from xinglin.config.parts import TrainingConfig
 from xinglin.runtime.stage_run import Outcome, StageRun
+from xinglin.stages._training import PRODUCES, plan, produces
 
-__all__ = ["PRODUCES", "Config", "produces", "run"]
-
-PRODUCES = ("model", "adapter")
+__all__ = ["PRODUCES", "Config", "plan", "produces", "run"]
 
 
 class Config(TrainingConfig):

@@ -7,6 +7,8 @@ logits (e.g. Korthikanti et al., arXiv 2205.05198, adapted to gated MLPs and gro
 from dataclasses import dataclass
 from typing import Any
 
+from xinglin.runtime.units import bytes_text
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -72,7 +74,7 @@ class Forecast:
             "logits": self.logits,
         }
         largest = max(terms, key=lambda name: terms[name])
-        return f"{readable(self.total)} (most of it {largest}: {readable(terms[largest])})"
+        return f"{bytes_text(self.total)} (most of it {largest}: {bytes_text(terms[largest])})"
 
 
 def forecast(
@@ -117,12 +119,3 @@ def forecast(
         activations=int(activations * activation_bytes),
         logits=min(tokens, 1024) * shape.vocabulary * 12,
     )
-
-
-def readable(size: float) -> str:
-    """Bytes as a person reads them."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

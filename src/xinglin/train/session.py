@@ -29,8 +29,9 @@ from xinglin.report.plots import loss_plot
 from xinglin.runtime.artifact import interval
 from xinglin.runtime.progress import progress
 from xinglin.runtime.stage_run import Outcome, StageRun
+from xinglin.runtime.units import bytes_text
 from xinglin.train.loop import Loop, Schedule, State
-from xinglin.train.memory import Shape, forecast, readable
+from xinglin.train.memory import Shape, forecast
 from xinglin.train.meter import peak_memory_bytes
 from xinglin.train.objectives import ObjectiveProtocol
 
@@ -179,7 +180,7 @@ def _apply_checkpointing(config: TrainingConfig, core: PreTrainedModel, accelera
     if on:
         core.activation_checkpointing_enable()
         print(
-            f"gradient checkpointing is on: {readable(bytes_needed(False))} needed without, {readable(room)} free"
+            f"gradient checkpointing is on: {bytes_text(bytes_needed(False))} needed without, {bytes_text(room)} free"
         )
     return bytes_needed(on)
 
