@@ -83,3 +83,11 @@ def test_dump_keeps_comments_and_overrides(tmp_path: Path) -> None:
     document = load(tmp_path, "a: 1 # why\nb: {c: 2}\n", "b.c=3")
     document.set_default(("b", "d"), "x")
     assert document.dump() == "a: 1 # why\nb: {c: 3, d: x}\n"
+
+
+def test_an_override_changes_one_place_only(tmp_path: Path) -> None:
+    text = "a:\n  x: &both\n    - {b: 1,\n       c: 2}\nd: *both\n"
+    document = load(tmp_path, text, "a.x.0.b=3")
+    assert document.plain() == {"a": {"x": [{"b": 3, "c": 2}]}, "d": [{"b": 1, "c": 2}]}
+    assert document.place(("a", "x", "0", "c")).endswith(":4")
+    assert load(tmp_path, document.dump()).plain() == document.plain()

@@ -104,6 +104,10 @@ def test_missing_files_models_and_data(tmp_path: Path) -> None:
         f"toy.yaml:2: stages.words: gone.txt: there is no such file; paths start from {Path.cwd()}",
         "toy.yaml:3: stages.one.model: needs the recipe's model; add a line 'model: …' at the top, e.g. tiny:qwen3",
     ]
+    text = "model: tiny:qwen3\nstages: {words: {kind: word}, one: {kind: count}}\n"
+    assert problems(tmp_path, text) == [
+        "toy.yaml:2: stages.words.kind: unknown toy_stage 'word'; did you mean 'words'?"
+    ], "what follows from a problem is not another one"
     text = "model: tiny:qwen3\nstages: {one: {kind: count}}\n"
     assert problems(tmp_path, text) == [
         "toy.yaml:2: stages.one.data: no earlier stage makes a dataset; add one before it, or name a folder here"

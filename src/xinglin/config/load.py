@@ -3,6 +3,7 @@
 ``1e-4`` is a number and ``no`` is a string, as YAML 1.2 has it. A key that stands twice is an error.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from datetime import date
 from io import StringIO
@@ -59,10 +60,13 @@ class Document:
                     f"'{above}' holds {describe(node)}, not a mapping",
                     f"set {above} itself",
                 )
+            own = key if place is None else place
             if last or place is None:
-                node[key if place is None else place] = value if last else CommentedMap()
+                node[own] = value if last else CommentedMap()
                 self._overridden.add(keys[: depth + 1])
-            node = node[key if place is None else place]
+            else:
+                node[own] = copy.deepcopy(node[own])  # an alias (``*name``) elsewhere keeps its value
+            node = node[own]
         return None
 
     def set_default(self, keys: Keys, value: Any) -> None:

@@ -101,15 +101,11 @@ class _Reader:
         data = self.document.plain()
         head, problems = validate(Head, data, document=self.document)
         self.problems += problems
-        written = data.get("stages")
-        self.names = tuple(written) if isinstance(written, dict) else ()
+        written = data["stages"] if isinstance(data.get("stages"), dict) else {}
+        self.names = tuple(written)
         if isinstance(data.get("model"), str):
             self.base = self._outside(data["model"], ("model",), ("model", "adapter"))
-        stages = (
-            {name: self._stage(name, written[name]) for name in self.names}
-            if isinstance(written, dict)
-            else {}
-        )
+        stages = {name: self._stage(name, row) for name, row in written.items()}
         if self.problems or head is None:
             raise RecipeError(sorted(self.problems, key=_by_line))
         return Recipe(
@@ -193,10 +189,10 @@ class _Reader:
         if text is None:
             text = self._nearest(kinds, before)
             if text is None:
-                wanted = " or ".join(kinds)
-                self._problem(
-                    keys, f"no earlier stage makes a {wanted}", "add one before it, or name a folder here"
-                )
+                earlier = self.names[: self.names.index(before)]
+                if all(self.made[name] for name in earlier):  # else one of unknown kind may be meant to
+                    message = f"no earlier stage makes {_words(kinds)}"
+                    self._problem(keys, message, "add one before it, or name a folder here")
                 return None
         if text.startswith("stage:"):
             return self._earlier(text.removeprefix("stage:"), keys, kinds, before=before)

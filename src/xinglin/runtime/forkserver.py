@@ -9,16 +9,18 @@ from a worker that failed, then ``{"exit": code}``, negative for a signal. End o
 gone, and ends this process and the running stage.
 """
 
+import contextlib
 import importlib
 import json
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
-from xinglin.runtime.logging import install
-from xinglin.runtime.worker import work
+from xinglin.runtime.logging import Log, install
+from xinglin.runtime.worker import Tell, work
 
 
 class _Stop:
@@ -37,17 +39,27 @@ def serve(status_descriptor: int, preload: list[str]) -> None:
     log = install()
     for module in preload:
         importlib.import_module(module)
-    status = os.fdopen(status_descriptor, "w")
 
     def tell(message: dict[str, Any]) -> None:
-        print(json.dumps(message), file=status, flush=True)
+        os.write(status_descriptor, f"{json.dumps(message)}\n".encode())
 
-    for line in sys.stdin:
-        stop.requested = False
-        sys.stdout.flush()
-        pid = os.fork()
-        if pid == 0:
-            os._exit(work(json.loads(line), log=log, tell=tell, stop_requested=lambda: stop.requested))
-        tell({"pid": pid})
-        _, code = os.waitpid(pid, 0)
-        tell({"exit": os.waitstatus_to_exitcode(code)})
+    with contextlib.suppress(BrokenPipeError):  # the pipeline was killed
+        for line in sys.stdin:
+            stop.requested = False
+            sys.stdout.flush()
+            pid = os.fork()
+            if pid == 0:
+                _become_worker(line, log=log, tell=tell, stop=stop)
+            tell({"pid": pid})
+            _, code = os.waitpid(pid, 0)
+            tell({"exit": os.waitstatus_to_exitcode(code)})
+
+
+def _become_worker(job: str, *, log: Log, tell: Tell, stop: _Stop) -> NoReturn:
+    """Never return into the server's loop, whatever happens."""
+    code = 1
+    try:
+        code = work(json.loads(job), log=log, tell=tell, stop_requested=lambda: stop.requested)
+    except BaseException:
+        traceback.print_exc()
+    os._exit(code)
