@@ -76,6 +76,6 @@ def _load_full(name: str, *, dtype: torch.dtype | None, trust_remote_code: bool)
 
 
 def _show_loading(folder: Path) -> None:
-    """transformers' progress bar for weights that take a while; none for small ones, which it would outlast."""
-    small = folder.is_dir() and sum(path.stat().st_size for path in folder.glob("*.safetensors")) < 1 << 30
-    (logging.disable_progress_bar if small else logging.enable_progress_bar)()
+    """transformers' progress bar for weights that take a while; it is off for small ones, which it would outlast."""
+    if not folder.is_dir() or sum(path.stat().st_size for path in folder.glob("*.safetensors")) > 1 << 30:
+        logging.enable_progress_bar()

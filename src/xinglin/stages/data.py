@@ -71,7 +71,8 @@ def sources(config: Config) -> dict[str, str]:
 
 def plan(config: Config, run: StageRun) -> dict[str, str]:
     """How much there is to read, for ``--dry-run``."""
-    given = [source for split in config.splits.values() for source in split.sources if not source.path.startswith(SAMPLE)]
+    every = [source for split in config.splits.values() for source in split.sources]
+    given = [source for source in every if not source.path.startswith(SAMPLE)]
     if not given:
         return {}
     paths = [path for source in given for path in files(source)]
