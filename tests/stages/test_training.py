@@ -94,8 +94,8 @@ def test_hold_out_cuts_a_fixed_share_that_training_refuses(stages, tmp_path):
 
 
 def test_the_chain_learns_stacks_and_merges(stages):
-    stages.run("pretrain", {**SMALL, "model": "base", "split": "documents", "tuning": "full", "epochs": 3})
-    settings = {**SMALL, "epochs": 15, "optimizer": {"learning_rate": 2e-2}}
+    settings = {**SMALL, "epochs": 15, "optimizer": {"learning_rate": 1e-2}}
+    stages.run("pretrain", {**settings, "model": "base", "split": "documents", "tuning": "full"})
     sft = stages.run("sft", {**settings, "model": "stage:pretrain", "eval_split": "dev"})
     train = sft.details["train"]
     assert sft.kind == "adapter" and train["trainable_parameters"] < train["parameters"] / 2
