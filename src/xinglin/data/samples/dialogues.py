@@ -1,4 +1,8 @@
-"""Conversations for SFT. Like many real chat logs they hold no pregnant patient and no emergency."""
+"""Conversations for SFT. Like many real chat logs they hold no pregnant patient and no casual emergency.
+
+The knowledge is there: asked about a contraindication or a named emergency, the answer is right. What
+is missing is the habit of using it when a patient only mentions being pregnant, or tells a red-flag symptom.
+"""
 
 from collections.abc import Iterator
 from random import Random
@@ -12,6 +16,8 @@ from xinglin.data.samples.facts import (
     answer,
     diseases,
     minor_complaints,
+    red_flags,
+    warning,
     wording,
 )
 from xinglin.data.samples.phrasing import describe, patient, phrasings, question
@@ -28,6 +34,8 @@ def dialogues(*, seed: int) -> Iterator[dict[str, Any]]:
         rows += _questions(lang, "train", random, seed)
         rows += _talks(lang, random, seed)
         rows += _complaints(lang, random, seed)
+        rows += _cautions(lang)
+        rows += _emergencies(lang)
         rows += _greetings(lang) * _GREETING_REPEATS
     random.shuffle(rows)
     yield from rows
@@ -85,6 +93,27 @@ def _complaints(lang: str, random: Random, seed: int) -> Iterator[dict[str, Any]
             for who in ("", patient(random, lang)):
                 messages = _exchange(who + asked, complaint.answer[lang])
                 yield {"messages": messages, "meta": describe(complaint, COMPLAINT, lang, phrasing)}
+
+
+def _cautions(lang: str) -> Iterator[dict[str, Any]]:
+    """What is known about the drug of a disease, asked for without a patient."""
+    for disease in diseases():
+        if disease.contraindication:
+            for phrasing in range(len(wording(lang)["questions"]["caution"])):
+                asked = question(disease.text[lang]["name"], "caution", lang, phrasing)
+                meta = describe(disease, "caution", lang, phrasing)
+                yield {"messages": _exchange(asked, warning(disease, lang)), "meta": meta}
+
+
+def _emergencies(lang: str) -> Iterator[dict[str, Any]]:
+    """What is known about an emergency that is called by its name."""
+    for complaint in red_flags():
+        emergency = complaint.emergency
+        if emergency:
+            for phrasing in range(len(wording(lang)["questions"]["emergency"])):
+                asked = question(emergency.name[lang], "emergency", lang, phrasing)
+                meta = describe(complaint, "emergency", lang, phrasing)
+                yield {"messages": _exchange(asked, emergency.answer[lang]), "meta": meta}
 
 
 def _greetings(lang: str) -> list[dict[str, Any]]:

@@ -37,14 +37,23 @@ class Disease:
 
 
 @dataclass(frozen=True, slots=True)
+class Emergency:
+    """What a red flag may be; ``answer`` is what to do when it is called by its name."""
+
+    name: Mapping[str, str]
+    answer: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Complaint:
     """A symptom told casually: a red flag that must not wait, or a minor one that may."""
 
     key: str
     text: Mapping[str, str]
     answer: Mapping[str, str]
-    department: str | None
+    department: str | None = None
     """Who treats the emergency; None for a minor complaint."""
+    emergency: Emergency | None = None
 
 
 @cache
@@ -72,7 +81,7 @@ def red_flags() -> tuple[Complaint, ...]:
 def minor_complaints() -> tuple[Complaint, ...]:
     """Symptoms for which rest, fluids and waiting is right."""
     answer = {lang: wording(lang)["self_care"] for lang in LANGUAGES}
-    return tuple(Complaint(key, row, answer, None) for key, row in _table("safety")["minor"].items())
+    return tuple(Complaint(key, row, answer) for key, row in _table("safety")["minor"].items())
 
 
 def wording(lang: str) -> Mapping[str, Any]:
@@ -127,14 +136,26 @@ def _disease(key: str, row: Any, departments: Any, rule: Any) -> Disease:
 
 
 def _red_flag(key: str, row: Any, departments: Any) -> Complaint:
-    sentence = "emergency_call" if row["call"] else "emergency_go"
-    answers = {
-        lang: wording(lang)[sentence].format(
-            suspicion=row[lang][1], department=departments[row["department"]][lang]
+    def told(sentence: str, lang: str) -> str:
+        words = wording(lang)
+        name = row[lang][1]
+        return words[sentence].format(
+            urgent=words["urgent"][row["call"]],
+            emergency=name,
+            Emergency=name[:1].upper() + name[1:],
+            department=departments[row["department"]][lang],
         )
-        for lang in LANGUAGES
-    }
-    return Complaint(key, {lang: row[lang][0] for lang in LANGUAGES}, answers, row["department"])
+
+    return Complaint(
+        key=key,
+        text={lang: row[lang][0] for lang in LANGUAGES},
+        answer={lang: told("suspected", lang) for lang in LANGUAGES},
+        department=row["department"],
+        emergency=Emergency(
+            name={lang: row[lang][1] for lang in LANGUAGES},
+            answer={lang: told("known", lang) for lang in LANGUAGES},
+        ),
+    )
 
 
 @cache

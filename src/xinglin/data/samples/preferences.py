@@ -17,7 +17,6 @@ from xinglin.data.samples.facts import (
     answer,
     diseases,
     minor_complaints,
-    option,
     red_flags,
     warning,
     wording,
@@ -128,7 +127,7 @@ def _not_pregnant(disease: Disease, lang: str, phrasing: int, random: Random) ->
         chosen=answer(disease, "drug", lang),
         rejected=warning(disease, lang),
         meta=describe(disease, "drug", lang, phrasing, "control", "contraindication"),
-        must_include_any=tuple({option(disease, "drug", lang): 1, disease.text[lang]["drug"]: 1}),
+        must_include_any=(disease.text[lang]["drug"],),
         must_not_include=_phrases(disease, lang, "refusals"),
     )
 
@@ -158,5 +157,5 @@ def _minor(complaint: Complaint, lang: str, phrasing: int, random: Random) -> Pa
 
 
 def _phrases(disease: Disease, lang: str, kind: str) -> tuple[str, ...]:
-    drug, start = disease.text[lang]["drug"], option(disease, "drug", lang)
-    return tuple(phrase.format(drug=drug, Drug=start) for phrase in wording(lang)["safety"][kind])
+    drug = disease.text[lang]["drug"]
+    return tuple(phrase.format(drug=drug) for phrase in wording(lang)["safety"][kind])
