@@ -272,7 +272,8 @@ def test_killed_at_random_moments_ends_like_an_uninterrupted_run(start: Any, vic
     for _ in range(5):
         process = start("run", "toy.yaml", *slowly)
         try:
-            process.wait(rng.uniform(0.3, 1.1))
+            _, errors = process.communicate(timeout=rng.uniform(0.3, 1.1))
+            assert process.returncode == 0, errors
         except subprocess.TimeoutExpired:
             family = psutil.Process(process.pid).children(recursive=True)
             chosen = {"pipeline": process.pid, "forkserver": family[0].pid if family else process.pid}

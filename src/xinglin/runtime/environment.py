@@ -6,7 +6,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
+PACKAGES = ("xinglin", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
 
 
 def library_variables(*, offline: bool) -> dict[str, str]:
@@ -27,14 +27,11 @@ def library_variables(*, offline: bool) -> dict[str, str]:
 
 def describe_environment() -> dict[str, Any]:
     """Versions and hardware, as an artifact records them. Devices are named if torch is loaded already."""
-    from xinglin import __version__
-
     torch = sys.modules.get("torch")
     devices = []
     if torch is not None and torch.cuda.is_available():
         devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
-        "xinglin": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),

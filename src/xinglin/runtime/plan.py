@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from xinglin import __version__
 from xinglin.config.recipe import Recipe, Reference, Stage
 from xinglin.errors import CheckpointError, RunError
 from xinglin.plugins import nearest
@@ -127,7 +127,7 @@ def _fingerprints(recipe: Recipe) -> dict[str, str]:
                 "sources": stage.sources,
                 "seed": recipe.seed,
                 "base": content(recipe.base) if recipe.base else None,
-                "version": __version__,
+                "version": metadata.version("xinglin"),
                 "code": sha256(Path(str(stage.module.__file__))),
             }
         )

@@ -24,7 +24,7 @@ from xinglin.runtime.environment import describe_environment
 from xinglin.runtime.logging import Log
 from xinglin.runtime.stage_run import Outcome, StageRun
 
-SAVE_SECONDS_EVERY = 2.0
+SAVE_SECONDS_EVERY = 1.0
 
 Tell = Callable[[dict[str, Any]], None]
 """Sends a message to the pipeline."""
@@ -152,13 +152,15 @@ class _Clock:
 def _die_with_parent(clock: _Clock) -> None:
     """End this process at once when the pipeline is gone, even by ``kill -9``.
 
-    Standard input is a pipe whose other end only the pipeline holds, so it hangs up exactly then.
+    Standard input is a pipe whose other end only the pipeline holds, so it hangs up exactly then. Without the
+    forkserver nobody could learn how the stage ended, so that ends it too, a moment later.
     """
+    forkserver = os.getppid()
 
     def watch() -> None:
         poll = select.poll()
         poll.register(0, 0)
-        while not poll.poll(SAVE_SECONDS_EVERY * 1000):
+        while not poll.poll(SAVE_SECONDS_EVERY * 1000) and os.getppid() == forkserver:
             clock.save()
         os._exit(1)
 
