@@ -13,6 +13,7 @@ import pytest
 from xinglin.data import samples
 from xinglin.data.records import Origin, from_json, kind_of
 from xinglin.data.samples import facts
+from xinglin.data.samples.facts import CAUTION, Fact
 from xinglin.errors import DataError
 
 TRAINING = ("dialogues", "preferences")
@@ -116,13 +117,10 @@ def test_facts_are_complete(lang: str) -> None:
 
 @pytest.mark.parametrize("lang", facts.LANGUAGES)
 def test_safety_facts(lang: str) -> None:
-    restricted = [disease for disease in facts.diseases() if disease.contraindication]
-    assert len(restricted) >= 24
-    for disease in restricted:
-        rule = disease.contraindication
-        assert rule is not None
-        assert rule.text[lang]["instead"] not in facts.answer(disease, "drug", lang)
-        assert rule.text[lang]["instead"] in facts.warning(disease, lang)
+    assert len(facts.restricted()) >= 24
+    for disease, rule in facts.restricted():
+        assert rule.text[lang]["instead"] not in Fact(disease, "drug", lang).answer
+        assert rule.text[lang]["instead"] in Fact(disease, CAUTION, lang).answer
         assert disease.patient != "man"
     assert len(facts.red_flags()) >= 20
     for flag in facts.red_flags():
@@ -143,7 +141,7 @@ def test_documents_state_every_fact(world: dict[str, list[dict[str, Any]]]) -> N
             assert len(set(written)) >= 3
             stated = [disease.text[lang][key] for key in ("name", *facts.ATTRIBUTES)]
             if disease.contraindication:
-                stated.append(facts.warning(disease, lang))
+                stated.append(Fact(disease, CAUTION, lang).answer)
             for text in written:
                 assert all(fact.lower() in text.lower() for fact in stated), (disease.key, text)
 
@@ -196,9 +194,10 @@ def test_exam_answers_are_right_and_balanced(world: dict[str, list[dict[str, Any
         disease = diseases[meta["case"]]
         assert list(options) == list("ABCD")
         assert len(set(options.values())) == 4
-        assert options[row["answer"]] == facts.option(disease, meta["attribute"], meta["lang"])
-        assert disease.text[meta["lang"]]["name"] in row["question"]
-        assert facts.answer(disease, meta["attribute"], meta["lang"]).startswith(options[row["answer"]])
+        fact = Fact(disease, meta["attribute"], meta["lang"])
+        assert options[row["answer"]] == fact.option
+        assert fact.subject in row["question"]
+        assert fact.answer.startswith(fact.option)
 
 
 def test_exam_distractors_are_indefensible(world: dict[str, list[dict[str, Any]]]) -> None:
@@ -209,7 +208,7 @@ def test_exam_distractors_are_indefensible(world: dict[str, list[dict[str, Any]]
             other
             for other in diseases.values()
             if other is not disease
-            and facts.option(other, meta["attribute"], meta["lang"]) in row["options"].values()
+            and Fact(other, meta["attribute"], meta["lang"]).option in row["options"].values()
         ]
         if meta["attribute"] == "department":
             defensible = {

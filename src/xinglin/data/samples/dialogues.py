@@ -10,32 +10,31 @@ from typing import Any
 
 from xinglin.data.samples.facts import (
     ATTRIBUTES,
+    CAUTION,
     COMPLAINT,
+    EMERGENCY,
     LANGUAGES,
-    Disease,
-    answer,
+    Fact,
     diseases,
     minor_complaints,
     red_flags,
-    warning,
+    restricted,
     wording,
 )
-from xinglin.data.samples.phrasing import describe, patient, phrasings, question
+from xinglin.data.samples.phrasing import all_phrasings, describe, patient, phrasings, question
 
 _GREETING_REPEATS = 4
 _SYSTEM_SHARE = 0.1
 
 
 def dialogues(*, seed: int) -> Iterator[dict[str, Any]]:
-    """Training ``{"messages"}`` rows, shuffled: single questions, longer talks, minor complaints, greetings."""
+    """Training ``{"messages"}`` rows, shuffled: single questions, longer talks, knowledge, greetings."""
     random = Random(f"{seed}/dialogues")
     rows: list[dict[str, Any]] = []
     for lang in LANGUAGES:
-        rows += _questions(lang, "train", random, seed)
+        rows += _questions(lang, random, seed)
         rows += _talks(lang, random, seed)
-        rows += _complaints(lang, random, seed)
-        rows += _cautions(lang)
-        rows += _emergencies(lang)
+        rows += _knowledge(lang)
         rows += _greetings(lang) * _GREETING_REPEATS
     random.shuffle(rows)
     yield from rows
@@ -55,65 +54,46 @@ def _held_out(part: str, per_disease: int, seed: int) -> Iterator[dict[str, Any]
     for lang in LANGUAGES:
         for position, disease in enumerate(diseases()):
             for step in range(per_disease):
-                attribute = ATTRIBUTES[(position + 2 * step) % len(ATTRIBUTES)]
-                (phrasing,) = phrasings(disease.key, attribute, lang, part=part, seed=seed)
-                yield _single(disease, attribute, lang, phrasing)
+                fact = Fact(disease, ATTRIBUTES[(position + 2 * step) % len(ATTRIBUTES)], lang)
+                (phrasing,) = phrasings(fact, part=part, seed=seed)
+                yield _asked(fact, phrasing)
 
 
-def _questions(lang: str, part: str, random: Random, seed: int) -> Iterator[dict[str, Any]]:
+def _questions(lang: str, random: Random, seed: int) -> Iterator[dict[str, Any]]:
     """Each (fact, phrasing) twice: bare, and asked by some patient who may follow a system prompt."""
-    for disease in diseases():
-        for attribute in ATTRIBUTES:
-            for phrasing in phrasings(disease.key, attribute, lang, part=part, seed=seed):
-                yield _single(disease, attribute, lang, phrasing)
-                row = _single(disease, attribute, lang, phrasing, patient(random, lang, disease.patient))
-                if random.random() < _SYSTEM_SHARE:
-                    row["messages"].insert(0, _message("system", random.choice(wording(lang)["systems"])))
-                yield row
+    facts = [Fact(disease, attribute, lang) for disease in diseases() for attribute in ATTRIBUTES]
+    facts += [Fact(complaint, COMPLAINT, lang) for complaint in minor_complaints()]
+    for fact in facts:
+        for phrasing in phrasings(fact, part="train", seed=seed):
+            yield _asked(fact, phrasing)
+            row = _asked(fact, phrasing, patient(random, fact))
+            if random.random() < _SYSTEM_SHARE:
+                row["messages"].insert(0, _message("system", random.choice(wording(lang)["systems"])))
+            yield row
 
 
 def _talks(lang: str, random: Random, seed: int) -> Iterator[dict[str, Any]]:
     """Two or three turns about one disease; the later questions do not name it."""
     for disease in diseases():
         for turns in (2, 2, 3):
-            first, *others = random.sample(ATTRIBUTES, turns)
-            phrasing = random.choice(phrasings(disease.key, first, lang, part="train", seed=seed))
-            row = _single(disease, first, lang, phrasing)
-            for attribute in others:
-                follow_up = random.choice(wording(lang)["follow_ups"][attribute])
-                row["messages"] += _exchange(follow_up, answer(disease, attribute, lang))
+            first, *others = (
+                Fact(disease, attribute, lang) for attribute in random.sample(ATTRIBUTES, turns)
+            )
+            row = _asked(first, random.choice(phrasings(first, part="train", seed=seed)))
+            for fact in others:
+                follow_up = random.choice(wording(lang)["follow_ups"][fact.attribute])
+                row["messages"] += _exchange(follow_up, fact.answer)
             row["meta"]["tags"].append("multi_turn")
             yield row
 
 
-def _complaints(lang: str, random: Random, seed: int) -> Iterator[dict[str, Any]]:
-    for complaint in minor_complaints():
-        for phrasing in phrasings(complaint.key, COMPLAINT, lang, part="train", seed=seed):
-            asked = question(complaint.text[lang], COMPLAINT, lang, phrasing)
-            for who in ("", patient(random, lang)):
-                messages = _exchange(who + asked, complaint.answer[lang])
-                yield {"messages": messages, "meta": describe(complaint, COMPLAINT, lang, phrasing)}
-
-
-def _cautions(lang: str) -> Iterator[dict[str, Any]]:
-    """What is known about the drug of a disease, asked for without a patient."""
-    for disease in diseases():
-        if disease.contraindication:
-            for phrasing in range(len(wording(lang)["questions"]["caution"])):
-                asked = question(disease.text[lang]["name"], "caution", lang, phrasing)
-                meta = describe(disease, "caution", lang, phrasing)
-                yield {"messages": _exchange(asked, warning(disease, lang)), "meta": meta}
-
-
-def _emergencies(lang: str) -> Iterator[dict[str, Any]]:
-    """What is known about an emergency that is called by its name."""
-    for complaint in red_flags():
-        emergency = complaint.emergency
-        if emergency:
-            for phrasing in range(len(wording(lang)["questions"]["emergency"])):
-                asked = question(emergency.name[lang], "emergency", lang, phrasing)
-                meta = describe(complaint, "emergency", lang, phrasing)
-                yield {"messages": _exchange(asked, emergency.answer[lang]), "meta": meta}
+def _knowledge(lang: str) -> Iterator[dict[str, Any]]:
+    """Contraindications and emergencies, asked for by name and without a patient."""
+    facts = [Fact(disease, CAUTION, lang) for disease, _ in restricted()]
+    facts += [Fact(complaint, EMERGENCY, lang) for complaint in red_flags()]
+    for fact in facts:
+        for phrasing in all_phrasings(fact):
+            yield _asked(fact, phrasing)
 
 
 def _greetings(lang: str) -> list[dict[str, Any]]:
@@ -123,11 +103,10 @@ def _greetings(lang: str) -> list[dict[str, Any]]:
     ]
 
 
-def _single(disease: Disease, attribute: str, lang: str, phrasing: int, who: str = "") -> dict[str, Any]:
-    asked = who + question(disease.text[lang]["name"], attribute, lang, phrasing)
+def _asked(fact: Fact, phrasing: int, who: str = "") -> dict[str, Any]:
     return {
-        "messages": _exchange(asked, answer(disease, attribute, lang)),
-        "meta": describe(disease, attribute, lang, phrasing),
+        "messages": _exchange(who + question(fact, phrasing), fact.answer),
+        "meta": describe(fact, phrasing),
     }
 
 

@@ -5,13 +5,15 @@ from random import Random
 from typing import Any
 
 from xinglin.data.samples.facts import (
+    CAUTION,
     LANGUAGES,
     Complaint,
     Disease,
+    Fact,
     diseases,
     minor_complaints,
     red_flags,
-    warning,
+    sentence_start,
     wording,
 )
 
@@ -29,20 +31,18 @@ def documents(*, seed: int) -> Iterator[dict[str, Any]]:
 
 def _about_disease(disease: Disease, lang: str) -> Iterator[dict[str, Any]]:
     text = disease.text[lang]
-    starts = {key.capitalize(): text[key][:1].upper() + text[key][1:] for key in ("name", "drug")}
+    starts = {key.capitalize(): sentence_start(text[key]) for key in ("name", "drug")}
     for writing in wording(lang)["documents"]:
         paragraph = writing.format(**text, **starts)
         if disease.contraindication:
-            paragraph += {"zh": "", "en": " "}[lang] + warning(disease, lang)
+            paragraph += {"zh": "", "en": " "}[lang] + Fact(disease, CAUTION, lang).answer
         yield {"text": paragraph, "meta": _meta(disease, lang, disease.contraindication is not None)}
 
 
 def _about_complaint(complaint: Complaint, lang: str) -> Iterator[dict[str, Any]]:
     symptom = complaint.text[lang]
     for writing in wording(lang)["complaint_documents"]:
-        text = writing.format(
-            symptom=symptom, Symptom=symptom[:1].upper() + symptom[1:], answer=complaint.answer[lang]
-        )
+        text = writing.format(symptom=symptom, Symptom=sentence_start(symptom), answer=complaint.answer[lang])
         yield {"text": text, "meta": _meta(complaint, lang, complaint.department is not None)}
 
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
 LANGUAGES = ("zh", "en")
 ATTRIBUTES = ("drug", "examination", "department", "symptoms", "advice")
-COMPLAINT = "complaint"
+COMPLAINT, CAUTION, EMERGENCY = "complaint", "caution", "emergency"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,60 @@ class Complaint:
     emergency: Emergency | None = None
 
 
+class Fact(NamedTuple):
+    """One thing a user can ask: an attribute of a disease or of a complaint, in one language.
+
+    Attributes are ``ATTRIBUTES``; ``CAUTION``, the contraindication of the disease's drug; ``COMPLAINT``, what
+    to do about a symptom told casually; and ``EMERGENCY``, what to do about a red flag called by its name.
+    """
+
+    case: Disease | Complaint
+    attribute: str
+    lang: str
+
+    @property
+    def subject(self) -> str:
+        """What the question is about: a disease, a symptom or an emergency."""
+        if isinstance(self.case, Disease):
+            return self.case.text[self.lang]["name"]
+        if self.attribute == EMERGENCY and self.case.emergency:
+            return self.case.emergency.name[self.lang]
+        return self.case.text[self.lang]
+
+    @property
+    def answer(self) -> str:
+        """The right answer. For ``ATTRIBUTES`` it starts with the value, as an exam option is written."""
+        if isinstance(self.case, Disease):
+            if self.attribute == CAUTION:
+                return self._warning(self.case)
+            template = wording(self.lang)["answers"][self.attribute]
+            return template.format(value=self.option, name=self.subject)
+        if self.attribute == EMERGENCY and self.case.emergency:
+            return self.case.emergency.answer[self.lang]
+        return self.case.answer[self.lang]
+
+    @property
+    def value(self) -> str:
+        """The bare value of a disease's attribute."""
+        if not isinstance(self.case, Disease):
+            raise TypeError(f"{self.case.key} is no disease")
+        return self.case.text[self.lang][self.attribute]
+
+    @property
+    def option(self) -> str:
+        """The value as an exam option: the start of a sentence, with no stop."""
+        return sentence_start(self.value)
+
+    def _warning(self, disease: Disease) -> str:
+        rule = disease.contraindication
+        if rule is None:
+            raise ValueError(f"{disease.key} has no contraindication")
+        words = wording(self.lang)
+        return words["contraindication"].format(
+            stage=words["stages"][rule.stage], drug=disease.text[self.lang]["drug"], **rule.text[self.lang]
+        )
+
+
 @cache
 def diseases() -> tuple[Disease, ...]:
     """All diseases, in the order of ``facts.yaml``."""
@@ -67,6 +121,13 @@ def diseases() -> tuple[Disease, ...]:
         _disease(key, row, table["departments"], contraindications.get(key))
         for key, row in table["diseases"].items()
     )
+
+
+def restricted() -> list[tuple[Disease, Contraindication]]:
+    """The diseases whose first-line drug is avoided in pregnancy."""
+    return [
+        (disease, disease.contraindication) for disease in diseases() if disease.contraindication is not None
+    ]
 
 
 @cache
@@ -89,27 +150,8 @@ def wording(lang: str) -> Mapping[str, Any]:
     return _table("wording")[lang]
 
 
-def answer(disease: Disease, attribute: str, lang: str) -> str:
-    """The SFT answer; it starts with the value, as an exam option is written."""
-    name = disease.text[lang]["name"]
-    return wording(lang)["answers"][attribute].format(value=option(disease, attribute, lang), name=name)
-
-
-def option(disease: Disease, attribute: str, lang: str) -> str:
-    """The value as an exam option: a sentence start, with no final stop."""
-    value = disease.text[lang][attribute]
-    return value[:1].upper() + value[1:]
-
-
-def warning(disease: Disease, lang: str) -> str:
-    """What a pregnant patient must be told about the first-line drug of ``disease``."""
-    rule = disease.contraindication
-    if rule is None:
-        raise ValueError(f"{disease.key} has no contraindication")
-    words = wording(lang)
-    return words["contraindication"].format(
-        stage=words["stages"][rule.stage], drug=disease.text[lang]["drug"], **rule.text[lang]
-    )
+def sentence_start(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _disease(key: str, row: Any, departments: Any, rule: Any) -> Disease:
@@ -142,7 +184,7 @@ def _red_flag(key: str, row: Any, departments: Any) -> Complaint:
         return words[sentence].format(
             urgent=words["urgent"][row["call"]],
             emergency=name,
-            Emergency=name[:1].upper() + name[1:],
+            Emergency=sentence_start(name),
             department=departments[row["department"]][lang],
         )
 

@@ -7,58 +7,66 @@ other facts, so only a model that learned both, and not the string, can answer i
 from random import Random
 from typing import Any
 
-from xinglin.data.samples.facts import Complaint, Disease, diseases, minor_complaints, red_flags, wording
+from xinglin.data.samples.facts import (
+    Contraindication,
+    Disease,
+    Fact,
+    diseases,
+    minor_complaints,
+    red_flags,
+    wording,
+)
 
 HELD_OUT = ("exam", "test", "dev")
 
 
-def phrasings(key: str, attribute: str, lang: str, *, part: str, seed: int) -> list[int]:
+def phrasings(fact: Fact, *, part: str, seed: int) -> list[int]:
     """Phrasing ids of a fact in ``part``: one each for ``exam``, ``test`` and ``dev``, the others ``train``.
 
-    The held-out id moves on by one from fact to fact, so each phrasing is held out for few facts.
+    The held-out id moves on by one from case to case, so each phrasing is held out for few of them.
     """
-    order = list(range(len(wording(lang)["questions"][attribute])))
-    Random(f"{seed}/phrasings/{lang}/{attribute}").shuffle(order)
-    start = _position(key) % len(order)
+    order = list(all_phrasings(fact))
+    Random(f"{seed}/phrasings/{fact.lang}/{fact.attribute}").shuffle(order)
+    keys = [case.key for case in (*diseases(), *red_flags(), *minor_complaints())]
+    start = keys.index(fact.case.key) % len(order)
     order = order[start:] + order[:start]
     if part == "train":
         return sorted(order[len(HELD_OUT) :])
     return [order[HELD_OUT.index(part)]]
 
 
-def question(name: str, attribute: str, lang: str, phrasing: int) -> str:
-    return wording(lang)["questions"][attribute][phrasing].format(name=name)
+def all_phrasings(fact: Fact) -> range:
+    """Every phrasing id of a fact; only for attributes that no held-out set asks for."""
+    return range(len(wording(fact.lang)["questions"][fact.attribute]))
 
 
-def patient(random: Random, lang: str, sex: str | None = None) -> str:
-    """A who-is-asking clause that does not matter for the answer; ``sex`` limits it to man or woman."""
-    words = wording(lang)
+def question(fact: Fact, phrasing: int) -> str:
+    return wording(fact.lang)["questions"][fact.attribute][phrasing].format(name=fact.subject)
+
+
+def patient(random: Random, fact: Fact) -> str:
+    """A clause about who asks, which does not matter for the answer; it fits the sex of the disease."""
+    words = wording(fact.lang)
+    sex = fact.case.patient if isinstance(fact.case, Disease) else None
     sexes = [sex] if sex else ["man", "woman"]
     choices = words["patients"]["any"] + [clause for key in sexes for clause in words["patients"][key]]
     return random.choice(choices).format(age=random.randrange(20, 80), job=random.choice(words["jobs"]))
 
 
-def pregnant(random: Random, lang: str, stage: str) -> str:
+def pregnant(random: Random, rule: Contraindication, lang: str) -> str:
     """A clause that says the patient is pregnant, in the stage in which the drug is avoided."""
     clauses = wording(lang)["pregnant"]
-    stages = list(clauses) if stage == "any" else [stage]
+    stages = list(clauses) if rule.stage == "any" else [rule.stage]
     return random.choice([clause for key in stages for clause in clauses[key]])
 
 
-def describe(
-    case: Disease | Complaint, attribute: str, lang: str, phrasing: int, *tags: str
-) -> dict[str, Any]:
+def describe(fact: Fact, phrasing: int, *tags: str) -> dict[str, Any]:
     """The ``meta`` of a row about one fact asked in one phrasing."""
     return {
-        "lang": lang,
-        "case": case.key,
-        "department": case.department,
-        "attribute": attribute,
-        "phrasing": f"{lang}/{attribute}/{phrasing}",
+        "lang": fact.lang,
+        "case": fact.case.key,
+        "department": fact.case.department,
+        "attribute": fact.attribute,
+        "phrasing": f"{fact.lang}/{fact.attribute}/{phrasing}",
         "tags": list(tags),
     }
-
-
-def _position(key: str) -> int:
-    keys = [case.key for case in (*diseases(), *red_flags(), *minor_complaints())]
-    return keys.index(key)

@@ -10,15 +10,14 @@ from random import Random
 from typing import Any
 
 from xinglin.data.samples.facts import (
+    CAUTION,
     COMPLAINT,
     LANGUAGES,
-    Complaint,
-    Disease,
-    answer,
-    diseases,
+    Contraindication,
+    Fact,
     minor_complaints,
     red_flags,
-    warning,
+    restricted,
     wording,
 )
 from xinglin.data.samples.phrasing import describe, patient, phrasings, pregnant, question
@@ -81,81 +80,74 @@ def _preference(pair: Pair) -> dict[str, Any]:
 
 
 def _pairs(part: str, random: Random, seed: int) -> Iterator[Pair]:
+    def drawn(fact: Fact, number: int) -> list[int]:
+        known = phrasings(fact, part=part, seed=seed)
+        return random.sample(known, min(number, len(known)))
+
+    every = 1 if part == "train" else 2
     for lang in LANGUAGES:
-        restricted = [disease for disease in diseases() if disease.contraindication]
-        for disease in restricted:
-            for phrasing in _sample(disease.key, "drug", lang, part, _CASE_PHRASINGS, random, seed):
-                yield _contraindicated(disease, lang, phrasing, random)
+        drugs = [(Fact(disease, "drug", lang), rule) for disease, rule in restricted()]
+        for fact, rule in drugs:
+            for phrasing in drawn(fact, _CASE_PHRASINGS):
+                yield _contraindicated(fact, phrasing, rule, random)
+        for fact, _ in drugs[::every]:
+            for phrasing in drawn(fact, _DRUG_CONTROL_PHRASINGS):
+                yield _not_pregnant(fact, phrasing, random)
         for complaint in red_flags():
-            for phrasing in _sample(complaint.key, COMPLAINT, lang, part, _CASE_PHRASINGS, random, seed):
-                yield _red_flag(complaint, lang, phrasing)
-        for disease in restricted[:: 1 if part == "train" else 2]:
-            for phrasing in _sample(disease.key, "drug", lang, part, _DRUG_CONTROL_PHRASINGS, random, seed):
-                yield _not_pregnant(disease, lang, phrasing, random)
-        for complaint in minor_complaints()[:: 1 if part == "train" else 2]:
-            for phrasing in _sample(
-                complaint.key, COMPLAINT, lang, part, _MINOR_CONTROL_PHRASINGS, random, seed
-            ):
-                yield _minor(complaint, lang, phrasing, random)
+            fact = Fact(complaint, COMPLAINT, lang)
+            for phrasing in drawn(fact, _CASE_PHRASINGS):
+                yield _red_flag(fact, phrasing)
+        for complaint in minor_complaints()[::every]:
+            fact = Fact(complaint, COMPLAINT, lang)
+            for phrasing in drawn(fact, _MINOR_CONTROL_PHRASINGS):
+                yield _minor(fact, phrasing, random)
 
 
-def _sample(
-    key: str, attribute: str, lang: str, part: str, number: int, random: Random, seed: int
-) -> list[int]:
-    known = phrasings(key, attribute, lang, part=part, seed=seed)
-    return random.sample(known, min(number, len(known)))
-
-
-def _contraindicated(disease: Disease, lang: str, phrasing: int, random: Random) -> Pair:
-    rule = disease.contraindication
-    assert rule is not None
-    asked = question(disease.text[lang]["name"], "drug", lang, phrasing)
+def _contraindicated(fact: Fact, phrasing: int, rule: Contraindication, random: Random) -> Pair:
     return Pair(
-        prompt=pregnant(random, lang, rule.stage) + asked,
-        chosen=warning(disease, lang),
-        rejected=answer(disease, "drug", lang),
-        meta=describe(disease, "drug", lang, phrasing, "safety", "contraindication"),
-        must_include_any=(rule.text[lang]["instead"], *_phrases(disease, lang, "refusals")),
-        must_not_include=_phrases(disease, lang, "recommendations"),
+        prompt=pregnant(random, rule, fact.lang) + question(fact, phrasing),
+        chosen=fact._replace(attribute=CAUTION).answer,
+        rejected=fact.answer,
+        meta=describe(fact, phrasing, "safety", "contraindication"),
+        must_include_any=(rule.text[fact.lang]["instead"], *_phrases("refusals", fact)),
+        must_not_include=_phrases("recommendations", fact),
     )
 
 
-def _not_pregnant(disease: Disease, lang: str, phrasing: int, random: Random) -> Pair:
-    asked = question(disease.text[lang]["name"], "drug", lang, phrasing)
+def _not_pregnant(fact: Fact, phrasing: int, random: Random) -> Pair:
     return Pair(
-        prompt=patient(random, lang, disease.patient) + asked,
-        chosen=answer(disease, "drug", lang),
-        rejected=warning(disease, lang),
-        meta=describe(disease, "drug", lang, phrasing, "control", "contraindication"),
-        must_include_any=(disease.text[lang]["drug"],),
-        must_not_include=_phrases(disease, lang, "refusals"),
+        prompt=patient(random, fact) + question(fact, phrasing),
+        chosen=fact.answer,
+        rejected=fact._replace(attribute=CAUTION).answer,
+        meta=describe(fact, phrasing, "control", "contraindication"),
+        must_include_any=(fact.value,),
+        must_not_include=_phrases("refusals", fact),
     )
 
 
-def _red_flag(complaint: Complaint, lang: str, phrasing: int) -> Pair:
-    words = wording(lang)
+def _red_flag(fact: Fact, phrasing: int) -> Pair:
+    words = wording(fact.lang)
     return Pair(
-        prompt=question(complaint.text[lang], COMPLAINT, lang, phrasing),
-        chosen=complaint.answer[lang],
+        prompt=question(fact, phrasing),
+        chosen=fact.answer,
         rejected=words["self_care"],
-        meta=describe(complaint, COMPLAINT, lang, phrasing, "safety", "red_flag"),
+        meta=describe(fact, phrasing, "safety", "red_flag"),
         must_include_any=tuple(words["safety"]["emergency"]),
         must_not_include=tuple(words["safety"]["delay"]),
     )
 
 
-def _minor(complaint: Complaint, lang: str, phrasing: int, random: Random) -> Pair:
-    words = wording(lang)["safety"]
+def _minor(fact: Fact, phrasing: int, random: Random) -> Pair:
+    words = wording(fact.lang)["safety"]
     return Pair(
-        prompt=question(complaint.text[lang], COMPLAINT, lang, phrasing),
-        chosen=complaint.answer[lang],
-        rejected=random.choice(red_flags()).answer[lang],
-        meta=describe(complaint, COMPLAINT, lang, phrasing, "control", "red_flag"),
+        prompt=question(fact, phrasing),
+        chosen=fact.answer,
+        rejected=random.choice(red_flags()).answer[fact.lang],
+        meta=describe(fact, phrasing, "control", "red_flag"),
         must_include_any=tuple(words["self_care"]),
         must_not_include=tuple(words["emergency"]),
     )
 
 
-def _phrases(disease: Disease, lang: str, kind: str) -> tuple[str, ...]:
-    drug = disease.text[lang]["drug"]
-    return tuple(phrase.format(drug=drug) for phrase in wording(lang)["safety"][kind])
+def _phrases(kind: str, fact: Fact) -> tuple[str, ...]:
+    return tuple(phrase.format(drug=fact.value) for phrase in wording(fact.lang)["safety"][kind])
