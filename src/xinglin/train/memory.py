@@ -9,6 +9,8 @@ from typing import Any
 
 from xinglin.runtime.units import bytes_text
 
+_PLAIN_MLP = ("bloom", "falcon", "gpt2", "gpt_neox", "opt", "phi")
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -21,6 +23,8 @@ class Shape:
     query_width: int
     key_value_width: int
     tied: bool
+    mlp_matrices: int = 3
+    """3 for a gated MLP, 2 for a plain one."""
 
     @staticmethod
     def of(config: Any) -> "Shape":
@@ -35,12 +39,13 @@ class Shape:
             query_width=heads * width,
             key_value_width=(getattr(config, "num_key_value_heads", None) or heads) * width,
             tied=bool(getattr(config, "tie_word_embeddings", False)),
+            mlp_matrices=2 if config.model_type in _PLAIN_MLP else 3,
         )
 
     @property
     def layer_parameters(self) -> int:
         attention = self.hidden * (2 * self.query_width + 2 * self.key_value_width)
-        return attention + 3 * self.hidden * self.intermediate
+        return attention + self.mlp_matrices * self.hidden * self.intermediate
 
     @property
     def parameters(self) -> int:
@@ -50,7 +55,7 @@ class Shape:
     def lora_parameters(self, rank: int) -> int:
         """An adapter on every linear layer but the head."""
         attention = 2 * (self.hidden + self.query_width) + 2 * (self.hidden + self.key_value_width)
-        return self.layers * rank * (attention + 3 * (self.hidden + self.intermediate))
+        return self.layers * rank * (attention + self.mlp_matrices * (self.hidden + self.intermediate))
 
 
 @dataclass(frozen=True)
