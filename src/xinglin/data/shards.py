@@ -7,6 +7,7 @@ A shard folder holds the sequences end to end:
     offsets.npy    int64, (sequences + 1,): where each sequence begins
     rows.npy       int64, (sequences,): line of the split's JSON Lines file that it came from
     meta.json      counts, length percentiles, what was too long
+    left_out.jsonl lines of the split's file that gave no sequence, with the reason
 
 A preference occupies two neighbouring sequences: the chosen one, then the rejected one (``group`` = 2).
 """

@@ -85,18 +85,23 @@ def _tokenise(
     records = read_split(path)
     writer: ShardWriter | None = None
     over = OverLength()
+    left_out: list[dict[str, Any]] = []
     row = 0
     while chunk := [_trainable(record, path) for record in islice(records, CHUNK)]:
         if writer is None:
             group = 2 if isinstance(chunk[0], Preference) else 1
             writer = ShardWriter(folder, vocabulary=len(renderer.tokenizer), group=group)
         for fitted in fit_many(chunk, renderer, max_tokens=max_tokens, policy=policy, counter=over):
+            if fitted.reason:
+                left_out.append({"row": row + fitted.index + 1, "reason": fitted.reason, "detail": fitted.detail})
             for piece in fitted.pieces:
                 writer.add(piece.ids, piece.mask, row=row + fitted.index)
         row += len(chunk)
         advance(len(chunk))
     if writer is None:
         raise DataError(f"{path}: the split is empty; give it rows")
+    lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in left_out)
+    (folder / "left_out.jsonl").write_text("".join(lines), encoding="utf-8")
     writer.close(policy=policy, max_tokens=max_tokens, records=row, over_length=over.to_json())
 
 
