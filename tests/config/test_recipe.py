@@ -120,6 +120,9 @@ def test_the_head(tmp_path: Path) -> None:
         "toy.yaml:2: stages: got a mapping, expected at least 1 items",
     ]
     assert problems(tmp_path, "seed: 1\n")[0].startswith("toy.yaml:1: stages: is missing; add it: Stage name")
+    assert problems(tmp_path, "seed: -1\nstages: {x: {kind: join}}\n")[0].endswith(
+        "seed: got -1, expected at least 0"
+    )
     assert "expected text like" in problems(tmp_path, "stages:\n  ../x: {kind: join}\nmodel: tiny:a")[0]
 
 

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,6 +60,8 @@ def explain(data: dict[str, Any]) -> list[str]:
         ({"targets": [1]}, [".targets.0: got 1, expected text"]),
         ({"targets": "al"}, [".targets: got the text 'al', expected 'all' or a list; did you mean 'all'?"]),
         ({"share": 1}, [".share: got 1, expected less than 1.0"]),
+        ({"share": math.inf}, [".share: got inf, expected a finite number"]),
+        ({"share": math.nan}, [".share: got nan, expected a finite number"]),
         ({"parts": {"x": {"name": "dog", "brk": 1}}}, [".parts.x.brk: unknown key; did you mean 'bark'?"]),
         ({"low": 3}, [": low is above high; swap them"]),
         ({"low": True}, [".low: got true, expected a whole number"]),

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict
 class Config(BaseModel):
     """Unknown keys and wrong types are errors; the string under a field is its documentation."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 @dataclass(frozen=True)

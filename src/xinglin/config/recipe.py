@@ -24,7 +24,7 @@ class Head(Config):
 
     name: RunName | None = None
     """Names the run folder ``runs/<name>``. Default: the file's name."""
-    seed: int = 17
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 17
     """Every random choice of the run follows from it."""
     model: str | None = None
     """What the first stage starts from: ``tiny:architecture``, a local folder, or ``hub:org/name``."""
