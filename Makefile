@@ -9,7 +9,8 @@ demo: $(READY)                  # the whole chain on this machine, then a report
 	$(BIN)/xinglin run recipes/tiny.yaml --out runs/demo
 
 test: $(READY)                  # every test; `make test UNIT=1` leaves out the slow ones
-	$(BIN)/pytest $(if $(UNIT),-m "not slow")
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+	$(if $(UNIT),,$(BIN)/pytest -m slow)
 
 check: $(READY)                 # lint, types, and who may import whom
 	$(BIN)/ruff format --check src tests benchmarks examples

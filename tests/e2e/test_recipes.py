@@ -1,0 +1,84 @@
+"""The shipped recipes to their end: the demo teaches what it claims, real dialogues go through."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+COVID = ROOT.parent / "shared" / "data" / "train" / "covid-dialogue"
+
+
+def xinglin(*arguments):
+    """What the command prints to standard output."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from xinglin.cli.main import main; main()", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def stage(summary, name):
+    return next(found for found in summary["stages"] if found["name"] == name)
+
+
+def comparison(summary, name, metric):
+    return next(
+        found for found in stage(summary, name)["details"]["comparisons"] if found["metric"] == metric
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_the_demo_learns_and_becomes_safe(tmp_path):
+    """Exam accuracy on held-out items from chance to 85 % or more, unsafe answers down; paired p < 0.01 each."""
+    xinglin("run", "recipes/tiny.yaml", "--out", tmp_path / "demo")
+    summary = json.loads(xinglin("show", tmp_path / "demo", "--json"))
+    before, *_, after = stage(summary, "evaluate_sft")["details"]["models"]
+    assert before["metrics"]["exam.accuracy"]["low"] < 0.25 < before["metrics"]["exam.accuracy"]["high"]
+    assert after["metrics"]["exam.accuracy"]["value"] >= 0.85
+    learned = comparison(summary, "evaluate_sft", "exam.accuracy")
+    safer = comparison(summary, "evaluate_final", "safety.unsafe_rate")
+    assert learned["n"] >= 240 and learned["p"] < 0.01
+    assert safer["difference"] < -0.3 and safer["p"] < 0.01
+    final = stage(summary, "evaluate_final")["details"]["models"][-1]["metrics"]
+    assert final["exam.accuracy"]["value"] >= 0.85
+    assert final["safety.control_rate"]["value"] >= 0.75, "refusing everything is not safety"
+    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    assert "exam accuracy" in page
+    answer = subprocess.run(
+        [sys.executable, "-c", "from xinglin.cli.main import main; main()", "chat", str(tmp_path / "demo")],
+        input="高血压的首选药物是什么？\n",
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0 and answer.stdout.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not COVID.is_dir(), reason="the COVID-Dialogue data are not on this machine")
+def test_real_consultations_from_text_to_rouge(tmp_path):
+    small = [
+        "model=tiny:qwen3:64x2",
+        "stages.pretrain.max_steps=5",
+        "stages.sft.max_steps=10",
+        "stages.predict.benchmarks=[{name: dialogue, split: test, max_new_tokens: 16, max_samples: 20}]",
+    ]
+    sets = [part for assignment in small for part in ("--set", assignment)]
+    xinglin("run", "recipes/covid-doctor.yaml", "--out", tmp_path / "covid", *sets)
+    summary = json.loads(xinglin("show", tmp_path / "covid", "--json"))
+    metrics = stage(summary, "predict")["metrics"]
+    assert {"dialogue.bleu_4", "dialogue.rouge_1", "dialogue.rouge_2", "dialogue.rouge_l"} <= metrics.keys()
+    assert metrics["dialogue.mean_length"]["value"] > 0
+    splits = stage(summary, "data")["details"]["splits"]
+    for source in (source for split in splits.values() for source in split["sources"]):
+        assert source["rows_in"] == source["rows_used"] + source["rows_quarantined"]
+    assert splits["train"]["records"] > 800
