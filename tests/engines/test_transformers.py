@@ -63,3 +63,14 @@ def test_likelihoods_equal_a_plain_forward_pass(engine, template):
 def test_a_prompt_beyond_the_window_is_refused(engine):
     with pytest.raises(DataError, match="exceed the model's window of 2048"):
         engine().generate([ask("很长" * 4000)], max_new_tokens=8)
+
+
+def test_likelihoods_of_a_model_that_cannot_be_packed(engine, monkeypatch):
+    """Sequences that would see each other are scored one by one, to the same numbers."""
+    answers = ["氨氯地平", "rest", "请立即就医。"]
+    expected = engine().log_likelihoods([(ask(QUESTIONS[1]), answer) for answer in answers])
+    leaking = engine()
+    monkeypatch.setattr("xinglin.engines.transformers.isolated", lambda model: False)
+    measured = leaking.log_likelihoods([(ask(QUESTIONS[1]), answer) for answer in answers])
+    for one, other in zip(measured, expected, strict=True):
+        assert one.total == pytest.approx(other.total, abs=1e-4)

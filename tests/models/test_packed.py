@@ -4,12 +4,38 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from xinglin.data.packing import pack_sequences
 from xinglin.errors import ModelError
 from xinglin.models.attention import check_isolation, packed_attention, packed_inputs
 from xinglin.models.packed import PackedModel, linear_log_probs, linear_nll, sequence_sums
 from xinglin.models.tiny import ARCHITECTURES
+
+FOREIGN = {
+    "gemma2": {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "query_pre_attn_scalar": 32,
+        "attn_logit_softcapping": 2.0,
+    },
+    "mpt": {"d_model": 64, "n_layers": 2, "n_heads": 2},
+}
+"""Architectures that packing cannot keep as they are."""
+
+
+def foreign(architecture):
+    config = AutoConfig.for_model(architecture, vocab_size=300, **FOREIGN[architecture])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
 
 
 def random_sequences(seed, lengths=(40, 3, 17, 99)):
@@ -131,3 +157,24 @@ def test_sequence_sums():
     values = torch.arange(len(packed.targets), dtype=torch.float32)
     sums = sequence_sums(values, packed)
     assert sums.tolist() == [values[packed.owners == i].sum().item() for i in range(4)]
+
+
+@pytest.mark.parametrize("architecture", FOREIGN)
+def test_without_packing_any_architecture_keeps_its_own_attention(architecture):
+    """Gemma 2 caps its attention logits and MPT makes its own mask: neither may lose that."""
+    model = foreign(architecture)
+    with pytest.raises(ModelError, match=f"'{architecture}'.*set 'packing: false'"):
+        check_isolation(model)
+    sequences = random_sequences(6)
+    expected, _ = reference(model, sequences)
+    expected.backward()
+    slopes = gradients(model)
+    wrapper = PackedModel(model)
+    packed = pack_sequences(sequences)
+    loss = wrapper(packed)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(gradient, slopes[name], rtol=1e-3, atol=1e-5)
+    apart = [wrapper(pack_sequences([sequence]), want="log_probs") for sequence in sequences]
+    torch.testing.assert_close(wrapper(packed, want="log_probs"), torch.cat(apart))

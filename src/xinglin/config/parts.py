@@ -92,7 +92,8 @@ class TrainingConfig(StageConfig):
     micro_batch_tokens: Positive = 4096
     """Tokens in one forward pass. Changes speed and memory, never the result."""
     packing: bool = True
-    """Lay sequences end to end in a forward pass, isolated from each other. ``false``: one at a time."""
+    """Lay sequences end to end in a forward pass, isolated from each other. ``false``: one at a time,
+    in the model's own attention."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the matrix products. ``auto``: bf16 on CUDA, fp32 elsewhere."""

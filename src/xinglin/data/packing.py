@@ -5,6 +5,7 @@ cut or left out. The plan is a pure function of lengths, sizes and seed, so that
 any time: resuming needs the step number and nothing else.
 """
 
+from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -168,6 +169,21 @@ class Packed(NamedTuple):
     def to(self, device: Any) -> "Packed":
         moved = (field if isinstance(field, tuple) else field.to(device, non_blocking=True) for field in self)
         return Packed(*moved)
+
+    def apart(self) -> Iterator["Packed"]:
+        """Each sequence as a batch of its own."""
+        for number, length in enumerate(self.lengths):
+            start = int(self.boundaries[number])
+            mine = self.owners == number
+            yield Packed(
+                input_ids=self.input_ids[:, start : start + length],
+                position_ids=self.position_ids[:, start : start + length],
+                lengths=(length,),
+                boundaries=self.boundaries.new_tensor([0, length]),
+                predictors=self.predictors[mine] - start,
+                targets=self.targets[mine],
+                owners=self.owners[mine] - number,
+            )
 
 
 def pack(shards: Shards, indices: Ints) -> Packed:

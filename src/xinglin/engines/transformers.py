@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import nullcontext
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,7 +19,7 @@ from xinglin.data.records import Message
 from xinglin.data.rendering import Renderer
 from xinglin.engines import Finish, Generation, Likelihood
 from xinglin.errors import DataError
-from xinglin.models.attention import packed_attention
+from xinglin.models.attention import isolated, packed_attention
 from xinglin.models.load import load_model
 from xinglin.models.packed import PackedModel, sequence_sums
 
@@ -121,7 +123,7 @@ class TransformersEngine:
         lengths = torch.tensor([len(item.ids) for item in encoded]).numpy()
         results: list[Likelihood | None] = [None] * len(encoded)
         scorer = PackedModel(self.model)
-        with torch.no_grad(), packed_attention(self.model):
+        with torch.no_grad(), packed_attention(self.model) if self._packs else nullcontext():
             for members in first_fit(lengths, self.batch_tokens):
                 packed = pack_sequences([(encoded[i].ids, encoded[i].mask) for i in members]).to(
                     self.model.device
@@ -132,6 +134,11 @@ class TransformersEngine:
                 if progress:
                     progress(len(members))
         return [result for result in results if result is not None]
+
+    @cached_property
+    def _packs(self) -> bool:
+        """Whether scored sequences may share a pass; else each has its own, to the same numbers."""
+        return isolated(self.model)
 
     def _scored(self, messages: Sequence[Message], answer: str) -> tuple[Segment, ...]:
         """The training rendering of ``answer``, cut before its end of turn.

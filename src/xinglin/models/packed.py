@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from xinglin.data.packing import Packed
-from xinglin.models.attention import packed_inputs
+from xinglin.models.attention import is_packing, packed_inputs
 
 SLICE = 1024
 """Trained tokens whose logits exist at one time."""
@@ -21,7 +21,8 @@ SLICE = 1024
 class PackedModel(nn.Module):
     """Wraps ``model`` (with or without a LoRA adapter) so that data-parallel wrappers see one ``forward``.
 
-    It is built outside of ``packed_attention(model)`` and called within.
+    It is built outside of ``packed_attention(model)``. Called within, it takes all sequences in one pass; called
+    outside, one after another in the model's own attention.
     """
 
     def __init__(self, model: nn.Module):
@@ -37,6 +38,12 @@ class PackedModel(nn.Module):
 
     def forward(self, packed: Packed, *, want: str = "nll") -> Tensor:
         """``nll``: scalar, the summed negative log-likelihood. ``log_probs``: (M,), one per trained token."""
+        if is_packing(self.core):
+            return self._pass(packed, want)
+        parts = [self._pass(one, want) for one in packed.apart()]
+        return torch.stack(parts).sum() if want == "nll" else torch.cat(parts)
+
+    def _pass(self, packed: Packed, want: str) -> Tensor:
         with packed_inputs(self.core, packed) as inputs:
             if not self.plain_head:
                 logits = self.core(**inputs, logits_to_keep=packed.predictors).logits[0].float()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,7 @@ def train(
     ``objective_for(session, shards, split)`` builds the objective for the shards of a split.
     """
     config, run = session.config, session.run
-    with packed_attention(session.core):
+    with packed_attention(session.core) if config.packing else nullcontext():
         shards = session.shards(config.split)
         plan = session.plan(shards, training=True)
         eval_sets = {}
