@@ -1,9 +1,11 @@
+import contextlib
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from xinglin.runtime.logging import logged
+from xinglin.runtime.logging import Log, Tee, logged
 
 
 def lines(path: Path) -> list[str]:
@@ -35,3 +37,20 @@ def test_a_full_disk_does_not_swallow_messages(capsys: pytest.CaptureFixture[str
     with logged(Path("/dev/full")):
         print("still said")
     assert capsys.readouterr().out == "still said\n"
+
+
+def test_a_reader_that_has_gone_stops_nothing(tmp_path: Path) -> None:
+    """``xinglin run … | head``: the rest goes to the log alone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    log = Log()
+    log.open(tmp_path / "log.txt")
+    with os.fdopen(writer, "w") as stream:
+        tee = Tee(stream, log)
+        for number in range(3):
+            tee.write(f"line {number}\n")
+        tee.flush()
+        with contextlib.suppress(BrokenPipeError):
+            stream.close()
+    log.close()
+    assert [line.split()[-1] for line in (tmp_path / "log.txt").read_text().splitlines()] == ["0", "1", "2"]

@@ -20,6 +20,9 @@ def library_variables(*, offline: bool) -> dict[str, str]:
     # Asked through the driver's library, so that asking whether CUDA is there does not forbid to fork afterwards.
     variables["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     variables.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # Waiting threads sleep instead of spinning: on a machine that does anything else at the same time, training
+    # with spinning threads is several times slower.
+    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if offline:
         variables["HF_HUB_OFFLINE"] = "1"
     return variables

@@ -60,14 +60,17 @@ class Tee(io.TextIOBase):
         self.log = log
 
     def write(self, text: str) -> int:
-        self.stream.write(text)
-        if "\n" in text:
-            self.stream.flush()
+        # Whoever read the output may be gone (``| head``); the work goes on, and the log has the rest.
+        with contextlib.suppress(BrokenPipeError):
+            self.stream.write(text)
+            if "\n" in text:
+                self.stream.flush()
         self.log.write(text)
         return len(text)
 
     def flush(self) -> None:
-        self.stream.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self.stream.flush()
 
     def isatty(self) -> bool:
         return self.stream.isatty()
