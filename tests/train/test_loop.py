@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from xinglin.errors import Interrupted, TrainingError
+from xinglin.errors import CheckpointError, Interrupted, TrainingError
 from xinglin.train import checkpoint
 from xinglin.train.meter import read_rows
 
@@ -94,6 +94,14 @@ def test_a_non_finite_loss_halts_names_the_rows_and_spares_the_weights(fit, tiny
             assert torch.equal(tensor, after[name]), name
 
 
+def test_a_non_finite_gradient_halts_too(fit, tiny):
+    """The loss is finite, but the update would be skipped in silence."""
+    model = tiny(seed=1)
+    model.model.norm.weight.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(TrainingError, match=r"step 1: the loss is \d.* \(gradient norm nan\)"):
+        fit(model=model)
+
+
 def test_evaluation_loss_is_the_same_for_every_batch_size(fit, shards):
     """The loop evaluates in batches of 9; here one sequence at a time, in float64."""
     model, _, folder = fit(eval_every=16)
@@ -124,3 +132,7 @@ def test_best_weights_and_early_stop(fit):
     assert step == best["step"]
     for name, tensor in kept.items():
         assert torch.equal(dict(model.named_parameters())[name.removeprefix("model.")].detach(), tensor)
+    path = folder / "scratch" / "best" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(CheckpointError, match=r"not the bytes that were written; delete .*scratch"):
+        checkpoint.load_best(path.parent)

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from xinglin.errors import CheckpointError
 from xinglin.runtime import atomic
 from xinglin.runtime.artifact import sha256
 
@@ -49,16 +50,20 @@ def save(root: Path, checkpoint: Checkpoint) -> None:
         save_file(checkpoint.weights, folder / "weights.safetensors")
         torch.save(checkpoint.optimizer, folder / "optimizer.pt")
         (folder / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
-        manifest = {
-            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in folder.iterdir()
-        }
-        (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        _seal(folder)
 
     target = root / f"step-{checkpoint.state['step']:08d}"
     atomic.remove_folder(target)
     atomic.make_folder(target, fill)
     for old in steps(root)[:-KEEP]:
         atomic.remove_folder(old)
+
+
+def _seal(folder: Path) -> None:
+    manifest = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in folder.iterdir()
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def steps(root: Path) -> list[Path]:
@@ -104,13 +109,20 @@ def save_best(folder: Path, model: nn.Module, step: int) -> None:
 
     def fill(aside: Path) -> None:
         save_file(trainable_weights(model), aside / "weights.safetensors", metadata={"step": str(step)})
+        _seal(aside)
 
     atomic.remove_folder(folder)
     atomic.make_folder(folder, fill)
 
 
 def load_best(folder: Path) -> tuple[dict[str, Tensor], int]:
-    """The weights that ``save_best`` kept, and their step."""
+    """The weights that ``save_best`` kept, and their step.
+
+    Raises:
+        CheckpointError: they are not the bytes that were written.
+    """
+    if fault := damage(folder):
+        raise CheckpointError(f"{folder}: {fault}; delete {folder.parent} to train the stage again")
     with safe_open(folder / "weights.safetensors", "pt") as file:
         step = int(file.metadata()["step"])
     return load_file(folder / "weights.safetensors"), step

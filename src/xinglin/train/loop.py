@@ -165,8 +165,10 @@ class Loop:
         rows, speed = self.meter.read()
         if not rows:
             return {}
+        # With a loss scale (fp16), a gradient that overflows is part of finding the scale.
+        vital = ("loss", "grad_norm") if self.accelerator.scaler is None else ("loss",)
         for number, values in rows:
-            if not math.isfinite(values["loss"]):
+            if not all(math.isfinite(values[name]) for name in vital):
                 self._refuse_non_finite(number, values)
             if self.state.first_loss is None:
                 self.state.first_loss = values["loss"]

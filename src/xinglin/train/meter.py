@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xinglin.runtime import atomic
+
 
 def peak_memory_bytes(device: torch.device) -> int:
     """Highest allocation so far: of the GPU, or of this process."""
@@ -63,9 +65,9 @@ class MetricsFile:
 
         self._path = folder / "metrics.jsonl"
         kept = [row for row in read_rows(self._path) if row["step"] <= resume_step]
-        self._path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        atomic.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "runs"), purge_step=resume_step + 1 if resume_step else None)
+        self._board = SummaryWriter(str(folder / "runs"), purge_step=resume_step + 1)
 
     def write(self, row: dict[str, Any]) -> None:
         """One row with ``kind`` (``train`` or ``eval``), ``step`` and numbers."""
