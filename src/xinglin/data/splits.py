@@ -60,16 +60,22 @@ def open_shards(
         DataError: nothing of the split is left to train on.
     """
     key = shard_key(path, renderer, max_tokens=max_tokens, policy=policy)
-    for place in places:
-        if (place / key / "meta.json").is_file():
-            return Shards(place / key)
-    folder = places[-1] / key
-    atomic.make_folder(folder, lambda aside: _tokenise(path, renderer, max_tokens, policy, aside, advance))
+    folder = next(
+        (place / key for place in places if (place / key / "meta.json").is_file()), places[-1] / key
+    )
+    if not folder.is_dir():
+        atomic.make_folder(
+            folder, lambda aside: _tokenise(path, renderer, max_tokens, policy, aside, advance)
+        )
     shards = Shards(folder)
     if not shards.meta["trained_tokens"]:
-        reasons = shards.meta["over_length"]
+        over = shards.meta["over_length"]
+        why = "".join(
+            f"; {count} {reason}, such as {over['examples'][reason]}"
+            for reason, count in over["reasons"].items()
+        )
         raise DataError(
-            f"{path}: nothing to train on within {max_tokens} tokens ({reasons}); raise max_tokens or add rows"
+            f"{path}: nothing to train on within {max_tokens} tokens{why}; raise max_tokens or add rows"
         )
     return shards
 
@@ -93,7 +99,9 @@ def _tokenise(
             writer = ShardWriter(folder, vocabulary=len(renderer.tokenizer), group=group)
         for fitted in fit_many(chunk, renderer, max_tokens=max_tokens, policy=policy, counter=over):
             if fitted.reason:
-                left_out.append({"row": row + fitted.index + 1, "reason": fitted.reason, "detail": fitted.detail})
+                left_out.append(
+                    {"row": row + fitted.index + 1, "reason": fitted.reason, "detail": fitted.detail}
+                )
             for piece in fitted.pieces:
                 writer.add(piece.ids, piece.mask, row=row + fitted.index)
         row += len(chunk)

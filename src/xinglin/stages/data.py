@@ -153,9 +153,14 @@ def _tokenizer(
     from xinglin.models.tokenizer import load_tokenizer, train_tokenizer
 
     spec = run.model(config.tokenizer or "base")
-    files = [run.out / f"{name}.jsonl" for name, facts in splits.items() if not facts["held_out"]]
+    files = [run.out / f"{name}.jsonl" for name in splits]
     if is_tiny(spec):
-        tokenizer = train_tokenizer(_texts(files), vocabulary=config.vocabulary)
+        seen = [path for path, facts in zip(files, splits.values(), strict=True) if not facts["held_out"]]
+        if not seen:
+            raise DataError(
+                "every split is held out, so there is no text to train a tokenizer on; add one that is not"
+            )
+        tokenizer = train_tokenizer(_texts(seen), vocabulary=config.vocabulary)
         tokenizer.chat_template = load_template("chatml")
     else:
         tokenizer = load_tokenizer(spec.removeprefix("hub:"))

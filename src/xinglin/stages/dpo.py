@@ -37,15 +37,12 @@ def run(config: Config, run: StageRun) -> Outcome:
 
     if config.reference == "adapter_off" and config.tuning != "lora":
         raise TrainingError(
-            f"stage '{run.name}': reference adapter_off needs tuning lora; "
-            f"use reference precomputed with {config.tuning}"
+            f"reference adapter_off needs tuning lora; use reference precomputed with {config.tuning}"
         )
 
     def objective(session: "Session", shards: "Shards", split: str) -> "ObjectiveProtocol":
         if shards.group != 2:
-            raise TrainingError(
-                f"stage '{run.name}': split '{split}' holds no preferences; name one that does"
-            )
+            raise TrainingError(f"split '{split}' holds no preferences; name one that does")
         known = reference_log_probs(session, shards) if config.reference == "precomputed" else None
         return Objective(known, beta=config.beta, sft_weight=config.sft_weight)
 

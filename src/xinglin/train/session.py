@@ -102,20 +102,17 @@ def open_session(config: TrainingConfig, run: StageRun) -> Session:
     data = run.artifact(config.data or "")
     split_file(data, config.split)
     if data.details["splits"][config.split].get("held_out"):
-        raise DataError(
-            f"stage '{run.name}': split '{config.split}' is held out for evaluation; train on another one"
-        )
+        raise DataError(f"split '{config.split}' is held out for evaluation; train on another one")
     set_seed(run.seed)
     accelerator = Accelerator(
         mixed_precision=_mixed_precision(config.precision), cpu=not torch.cuda.is_available()
     )
     base = run.model(config.model or "base")
-    dtype = torch.bfloat16 if config.tuning == "lora" and torch.cuda.is_available() else None
     core, tokenizer = load_model(
         base,
         tokenizer_folder=data.folder / "tokenizer",
         seed=run.seed,
-        dtype=dtype,
+        dtype=_frozen_dtype(config, accelerator),
         trust_remote_code=config.trust_remote_code,
     )
     base_dtype = core.dtype
@@ -146,6 +143,14 @@ def _mixed_precision(precision: str) -> str:
     if precision == "auto":
         return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     return {"fp32": "no"}.get(precision, precision)
+
+
+def _frozen_dtype(config: TrainingConfig, accelerator: Accelerator) -> torch.dtype | None:
+    """Weights that are not trained are kept in the arithmetic's type on CUDA; None: in the checkpoint's own."""
+    if config.tuning == "full" or not torch.cuda.is_available():
+        return None
+    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
+    return kinds[str(accelerator.mixed_precision)]
 
 
 def _adapt(config: TrainingConfig, core: PreTrainedModel, seed: int) -> nn.Module:
@@ -201,12 +206,12 @@ def train(
         eval_sets = {}
         if config.eval_split:
             held = session.shards(config.eval_split)
-            objective = objective_for(session, held, config.eval_split)
-            eval_sets[config.eval_split] = (held, session.plan(held, training=False), objective)
+            watched = _checked(objective_for(session, held, config.eval_split), held, config.eval_split)
+            eval_sets[config.eval_split] = (held, session.plan(held, training=False), watched)
         every = config.eval_every_steps or max(1, math.ceil(len(plan) / EVALUATIONS))
         loop = Loop(
             model=session.model,
-            objective=objective_for(session, shards, config.split),
+            objective=_checked(objective_for(session, shards, config.split), shards, config.split),
             shards=shards,
             plan=plan,
             optimizer_config=config.optimizer,
@@ -231,6 +236,15 @@ def train(
     return _outcome(session, loop, state)
 
 
+def _checked(objective: ObjectiveProtocol, shards: Shards, split: str) -> ObjectiveProtocol:
+    if objective.group != shards.group:
+        raise TrainingError(
+            f"split '{split}' holds preferences, and this stage would learn the rejected answers too; "
+            "name a split of documents or conversations"
+        )
+    return objective
+
+
 def save_model(session: Session) -> None:
     """The weights in Hugging Face form: an adapter that names its base, or a full model in its own precision."""
     session.core.config.use_cache = True
@@ -240,7 +254,7 @@ def save_model(session: Session) -> None:
     adapted: Any = session.adapted
     if session.config.tuning == "lora":
         adapted.peft_config["default"].base_model_name_or_path = session.base.removeprefix("hub:")
-        adapted.save_pretrained(out)
+        adapted.save_pretrained(out, save_embedding_layers=False)  # never resized; "auto" asks the hub
         write_base(out, session.base, seed=session.run.seed, final_folder=session.run.final)
     else:
         session.core.to(session.base_dtype).save_pretrained(out)  # type: ignore[arg-type]
