@@ -121,3 +121,8 @@ def test_the_recipes_model_is_called_base_by_readers_and_by_its_id_in_data(build
         console.print(tables(summary)[0])
     assert "vs base" in console.export_text()
     assert "tiny:qwen3" not in console.export_text()
+
+
+def test_a_stage_may_be_named_by_a_number(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("stages:\n  1: {kind: data}\n", encoding="utf-8")
+    assert [stage["name"] for stage in summarise(tmp_path)["stages"]] == ["1"]

@@ -7,8 +7,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 from rich.text import Text
-from ruamel.yaml import YAML
 
+from xinglin.config.load import load_document
 from xinglin.errors import RunError
 from xinglin.report import wording
 from xinglin.runtime.artifact import FILE, Artifact
@@ -95,7 +95,7 @@ def _recipe(run_folder: Path) -> dict[str, Any]:
         raise RunError(
             f"{run_folder}: no recipe.yaml, so no run; give the folder that `xinglin run --out` made"
         )
-    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    return load_document(path).plain()
 
 
 def _finished(artifact: Artifact) -> dict[str, Any]:
