@@ -6,9 +6,12 @@ from pathlib import Path
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data``; a reader sees the old bytes or the new ones, never a part."""
+    """Replace ``path`` by ``data``; a reader sees the old bytes or the new ones, never a part.
+
+    One process writes a path at a time. What one that was killed left aside, the next one takes over.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.tmp")
     with aside.open("wb") as file:
         file.write(data)
         file.flush()
