@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from xinglin.config.tiny import ARCHITECTURES
 from xinglin.data.records import Message
 from xinglin.data.rendering import Renderer
 from xinglin.engines.transformers import TransformersEngine
 from xinglin.errors import DataError
-from xinglin.models.tiny import ARCHITECTURES
 
 QUESTIONS = ["你好", "Which drug is first-line for hypertension?", "孕妇发热怎么办？请说明。", "chest pain"]
 

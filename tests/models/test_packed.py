@@ -6,11 +6,11 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from xinglin.config.tiny import ARCHITECTURES
 from xinglin.data.packing import pack_sequences
 from xinglin.errors import ModelError
 from xinglin.models.attention import check_isolation, packed_attention, packed_inputs
 from xinglin.models.packed import PackedModel, linear_log_probs, linear_nll, sequence_sums
-from xinglin.models.tiny import ARCHITECTURES
 
 FOREIGN = {
     "gemma2": {

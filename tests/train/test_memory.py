@@ -5,8 +5,8 @@ import json
 import pytest
 
 from xinglin.config.parts import Lora
+from xinglin.config.tiny import ARCHITECTURES
 from xinglin.models.adapt import add_lora, count_parameters
-from xinglin.models.tiny import ARCHITECTURES
 from xinglin.train.forecast import _Attributes
 from xinglin.train.memory import Shape, forecast
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from xinglin import plugins
 from xinglin.config.base import Config, Input, StageConfig
 from xinglin.config.load import OVERRIDE, Document, load_document
+from xinglin.config.tiny import is_tiny, parse_tiny
 from xinglin.config.validate import validate
 from xinglin.errors import PluginError, Problem, RecipeError, XinglinError
 
@@ -238,17 +239,12 @@ class _Reader:
 
     def _outside(self, text: str, keys: tuple[str, ...], kinds: tuple[str, ...]) -> Reference | None:
         """A reference to what no stage of the recipe makes."""
-        if text.startswith(("hub:", "tiny:")):
-            reference = Reference(
-                text, "model", text, ("model",) if text.startswith("tiny:") else ("model", "adapter")
-            )
-        else:
-            try:
-                reference = _folder(text)
-            except XinglinError as error:
-                message, _, cure = str(error).partition("; ")
-                self._problem(keys, message, cure)
-                return None
+        try:
+            reference = _named(text) or _folder(text)
+        except XinglinError as error:
+            message, _, cure = str(error).partition("; ")
+            self._problem(keys, message, cure)
+            return None
         if not set(reference.produces) & set(kinds):
             self._mismatch(keys, f"{text} is {_words(reference.produces)}", kinds)
             return None
@@ -284,6 +280,16 @@ def _marks(annotation: Any) -> Iterator[Any]:
 
 def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(_is_list(argument) for argument in get_args(annotation))
+
+
+def _named(text: str) -> Reference | None:
+    """A reference to a model of a hub, or to a random one."""
+    if is_tiny(text):
+        parse_tiny(text)
+        return Reference(text, "model", text, ("model",))
+    if text.startswith("hub:"):
+        return Reference(text, "model", text, ("model", "adapter"))
+    return None
 
 
 def _folder(text: str) -> Reference:

@@ -8,9 +8,10 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from xinglin.config.tiny import is_tiny
 from xinglin.errors import ModelError
 from xinglin.models.adapter import is_adapter, read_base
-from xinglin.models.tiny import build_tiny, is_tiny
+from xinglin.models.tiny import build_tiny
 from xinglin.models.tokenizer import load_tokenizer
 
 

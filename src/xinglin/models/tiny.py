@@ -1,9 +1,5 @@
-"""Small random models of real architectures, for the demo, for tests and for trying a recipe without weights.
+"""Small random models of real architectures, for the demo, for tests and for trying a recipe without weights."""
 
-``tiny:qwen3`` is 4 layers of width 192; ``tiny:qwen3:256x6`` is 6 layers of width 256.
-"""
-
-import re
 from typing import Any
 
 import torch
@@ -15,34 +11,17 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from xinglin.errors import ModelError
-from xinglin.plugins import nearest
-
-ARCHITECTURES = ("qwen3", "llama", "glm4", "bloom")
-_HEAD = 32
-
-
-def is_tiny(spec: str) -> bool:
-    return spec.startswith("tiny:")
+from xinglin.config.tiny import HEAD_WIDTH, parse_tiny
 
 
 def tiny_config(spec: str, *, tokenizer: PreTrainedTokenizerFast, context: int = 2048) -> PretrainedConfig:
     """The config of ``tiny:ARCHITECTURE[:WIDTHxLAYERS]`` with the tokenizer's vocabulary and special tokens.
 
     Raises:
-        ModelError: unknown architecture or a width that is no multiple of 64.
+        ModelError: no such tiny model.
     """
-    match = re.fullmatch(r"tiny:([a-z0-9]+)(?::(\d+)x(\d+))?", spec)
-    if match is None:
-        raise ModelError(
-            f"'{spec}': write tiny:ARCHITECTURE or tiny:ARCHITECTURE:WIDTHxLAYERS, e.g. tiny:qwen3:192x4"
-        )
-    architecture, width, layers = match[1], int(match[2] or 192), int(match[3] or 4)
-    if architecture not in ARCHITECTURES:
-        raise ModelError(f"'{spec}': unknown architecture; {nearest(architecture, ARCHITECTURES)}")
-    if width % (2 * _HEAD) or not layers:
-        raise ModelError(f"'{spec}': the width must be a multiple of {2 * _HEAD} and the layers at least 1")
-    heads = width // _HEAD
+    architecture, width, layers = parse_tiny(spec)
+    heads = width // HEAD_WIDTH
     shape: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": width,
@@ -61,8 +40,8 @@ def tiny_config(spec: str, *, tokenizer: PreTrainedTokenizerFast, context: int =
         num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=heads // 2,
-        head_dim=_HEAD,
-        intermediate_size=width * 8 // 3 // _HEAD * _HEAD,
+        head_dim=HEAD_WIDTH,
+        intermediate_size=width * 8 // 3 // HEAD_WIDTH * HEAD_WIDTH,
         max_position_embeddings=context,
     )
 

@@ -148,8 +148,8 @@ def _tokenizer(
     config: Config, run: StageRun, splits: dict[str, dict[str, Any]]
 ) -> tuple["PreTrainedTokenizerFast", dict[str, Any]]:
     """Load it, or train it for a ``tiny:`` model; saved in ``tokenizer/``."""
+    from xinglin.config.tiny import is_tiny
     from xinglin.data.rendering import load_template
-    from xinglin.models.tiny import is_tiny
     from xinglin.models.tokenizer import load_tokenizer, train_tokenizer
 
     spec = run.model(config.tokenizer or "base")

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from xinglin.config.parts import TrainingConfig
-from xinglin.models.tiny import is_tiny, tiny_config
+from xinglin.config.tiny import is_tiny
+from xinglin.models.tiny import tiny_config
 from xinglin.models.tokenizer import load_tokenizer
 from xinglin.runtime.artifact import Artifact
 from xinglin.runtime.stage_run import StageRun
