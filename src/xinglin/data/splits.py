@@ -15,6 +15,7 @@ from xinglin.errors import DataError
 from xinglin.plugins import nearest
 from xinglin.runtime import atomic
 from xinglin.runtime.artifact import Artifact, sha256
+from xinglin.runtime.progress import progress
 
 CHUNK = 1024
 _VERSION = 1
@@ -52,9 +53,11 @@ def open_shards(
     max_tokens: int,
     policy: Policy,
     places: list[Path],
-    advance: Callable[[int], None] = lambda done: None,
+    records: int | None = None,
 ) -> Shards:
     """The token shards of the split in ``path``: from the first of ``places`` that has them, else made in the last.
+
+    ``records``, how many the split has, is for the progress display.
 
     Raises:
         DataError: nothing of the split is left to train on.
@@ -64,9 +67,10 @@ def open_shards(
         (place / key for place in places if (place / key / "meta.json").is_file()), places[-1] / key
     )
     if not folder.is_dir():
-        atomic.make_folder(
-            folder, lambda aside: _tokenise(path, renderer, max_tokens, policy, aside, advance)
-        )
+        with progress(records, f"tokenising {path.stem}") as bar:
+            atomic.make_folder(
+                folder, lambda aside: _tokenise(path, renderer, max_tokens, policy, aside, bar.advance)
+            )
     shards = Shards(folder)
     if not shards.meta["trained_tokens"]:
         over = shards.meta["over_length"]

@@ -195,13 +195,13 @@ def _tokenise(
     for name, facts in splits.items():
         if facts["record"] == "question":
             continue
-        with progress(facts["records"], f"tokenising {name}") as bar:
-            shards = open_shards(
+        facts |= shard_summary(
+            open_shards(
                 run.out / f"{name}.jsonl",
                 renderer,
                 max_tokens=config.max_tokens,
                 policy=config.over_length,
                 places=[run.out / "shards"],
-                advance=lambda done, bar=bar: bar.advance(done),
+                records=facts["records"],
             )
-        facts |= shard_summary(shards)
+        )

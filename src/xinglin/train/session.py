@@ -28,7 +28,6 @@ from xinglin.models.load import load_model
 from xinglin.models.packed import PackedModel
 from xinglin.report.plots import loss_plot
 from xinglin.runtime.artifact import interval
-from xinglin.runtime.progress import progress
 from xinglin.runtime.stage_run import Outcome, StageRun
 from xinglin.runtime.units import bytes_text
 from xinglin.train.loop import Loop, Schedule, State
@@ -61,17 +60,22 @@ class Session:
         """The token shards of a split of the stage's data set."""
         artifact = self.run.artifact(self.config.data or "")
         path = split_file(artifact, split)
-        places = [artifact.folder / "shards", self.run.cache / "shards"]
-        total = artifact.details["splits"][split]["records"]
-        with progress(total, f"tokenising {split}") as bar:
-            return open_shards(
-                path,
-                self.renderer,
-                max_tokens=self.config.max_tokens,
-                policy=self.config.over_length,
-                places=places,
-                advance=lambda done: bar.advance(done),
+        shards = open_shards(
+            path,
+            self.renderer,
+            max_tokens=self.config.max_tokens,
+            policy=self.config.over_length,
+            places=[artifact.folder / "shards", self.run.cache / "shards"],
+            records=artifact.details["splits"][split]["records"],
+        )
+        window = getattr(self.core.config, "max_position_embeddings", None)
+        longest = shards.meta["lengths"]["max"]
+        if window and longest > window:
+            raise TrainingError(
+                f"split '{split}': {longest} tokens in a sequence, the model's window is {window}; "
+                f"set max_tokens to {window} or less"
             )
+        return shards
 
     def plan(self, shards: Shards, *, training: bool) -> Plan:
         """The steps over ``shards``: the stage's own for training, one pass in order for evaluation."""
