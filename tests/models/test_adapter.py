@@ -70,6 +70,12 @@ def test_the_whole_run_folder_may_move(full, tokenizer, tmp_path):
     load_model(str(moved / "first"))
 
 
+def test_a_colon_in_a_path_is_part_of_it(full, tokenizer, tmp_path):
+    base = full.rename(tmp_path / "v1:final")
+    make_adapter(base, tmp_path / "first", tokenizer, seed=1)
+    assert stack(str(tmp_path / "first")) == [str(base), str(tmp_path / "first")]
+
+
 def test_an_adapter_on_other_weights_is_refused(full, tokenizer, tmp_path, tiny):
     make_adapter(full, tmp_path / "first", tokenizer, seed=1)
     tiny(seed=4).save_pretrained(full)
@@ -130,3 +136,10 @@ def test_base_is_recorded_relative_to_the_final_place(full, tokenizer, tmp_path)
     work.mkdir(parents=True)
     write_base(work, str(full), seed=0, final_folder=tmp_path / "stages" / "sft")
     assert json.loads((work / "base.json").read_text())["spec"] == "../../full"
+
+
+def test_weights_that_are_cut_short_are_no_bug(full):
+    path = full / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ModelError, match="full: the model cannot be loaded .*incomplete"):
+        load_model(str(full))

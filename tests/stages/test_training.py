@@ -55,7 +55,8 @@ def stages(tmp_path):
         ],
     )
     stages = Stages(tmp_path / "run")
-    files = {"documents": "text", "train": "talk", "pairs": "pairs"}
+    write_rows(tmp_path / "long.jsonl", [{"text": "".join(map(str, range(2000)))}])
+    files = {"documents": "text", "train": "talk", "pairs": "pairs", "long": "long"}
     splits = {
         split: {"sources": [{"path": str(tmp_path / f"{file}.jsonl")}]} for split, file in files.items()
     }
@@ -156,6 +157,8 @@ def test_what_makes_no_sense_is_refused(stages):
         stages.run("sft", {**SMALL, "model": "base", "split": "trian"})
     with pytest.raises(TrainingError, match="fp16 needs a CUDA device"):
         stages.run("sft", {**SMALL, "model": "base", "precision": "fp16"})
+    with pytest.raises(TrainingError, match="the model's window is 2048; set max_tokens to 2048 or less"):
+        stages.run("pretrain", {**SMALL, "model": "base", "split": "long", "max_tokens": 9999})
     for _ in range(2):  # the second time, the empty shards are in the cache
         with pytest.raises(
             DataError, match="nothing to train on within 4 tokens; 6 answer_too_long, such as"

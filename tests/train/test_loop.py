@@ -82,6 +82,17 @@ def test_a_flipped_byte_is_noticed_and_the_checkpoint_before_is_taken(fit, tiny,
     assert_same_bits(straight, resumed)
 
 
+def test_where_no_checkpoint_is_whole_training_starts_again(fit, tiny, tmp_path, capsys):
+    straight, _, _ = fit("straight")
+    with pytest.raises(Interrupted):
+        fit("broken", stop_after=5)
+    for folder in checkpoint.steps(tmp_path / "broken" / "scratch" / "checkpoints"):
+        (folder / "manifest.json").unlink()
+    again, _, _ = fit("broken", model=tiny(seed=1))
+    assert "no checkpoint is whole; training starts again" in capsys.readouterr().out
+    assert_same_bits(straight, again)
+
+
 def test_a_non_finite_loss_halts_names_the_rows_and_spares_the_weights(fit, tiny):
     model = tiny(seed=1)
     before = weights(model)

@@ -12,6 +12,8 @@ from xinglin.runtime.artifact import sha256
 
 BASE_FILE = "base.json"
 _WEIGHTS = (".safetensors", ".bin")
+_IDS = ("hub:", "tiny:")
+"""What a base that is no folder begins with."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Base:
     """Of a ``tiny:`` base."""
 
     def resolve(self, folder: Path) -> str:
-        return self.spec if ":" in self.spec else os.path.normpath(folder / self.spec)
+        return self.spec if self.spec.startswith(_IDS) else os.path.normpath(folder / self.spec)
 
 
 def is_adapter(spec: str | Path) -> bool:
@@ -58,7 +60,7 @@ def read_base(folder: Path) -> Base:
         ]
         base = Base(name if Path(name).is_absolute() else f"hub:{name}", "")
     spec = base.resolve(folder)
-    if ":" not in spec and not Path(spec).is_dir():
+    if not spec.startswith(_IDS) and not Path(spec).is_dir():
         raise ModelError(f"{folder}: its base model {spec} is not there; move it back or correct {BASE_FILE}")
     if base.fingerprint and weights_fingerprint(spec) != base.fingerprint:
         raise ModelError(

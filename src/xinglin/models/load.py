@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
@@ -71,7 +72,7 @@ def _load_full(name: str, *, dtype: torch.dtype | None, trust_remote_code: bool)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             name, dtype=chosen, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(f"{name}: the model cannot be loaded ({error})") from error
     return Loaded(model, load_tokenizer(name, trust_remote_code=trust_remote_code))
 

@@ -85,7 +85,7 @@ def newest(root: Path) -> tuple[Checkpoint | None, list[str]]:
                 ),
                 complaints,
             )
-        complaints.append(f"{folder}: {fault}; going back to the checkpoint before it")
+        complaints.append(f"{folder}: {fault}; it is left out")
     return None, complaints
 
 

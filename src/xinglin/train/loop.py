@@ -266,6 +266,8 @@ class Loop:
         for complaint in complaints:
             self.say(complaint)
         if found is None:
+            if complaints:
+                self.say("no checkpoint is whole; training starts again")
             return
         checkpoint.load_weights(self.model, found.weights)
         self.optimizer.load_state_dict(found.optimizer["optimizer"])
