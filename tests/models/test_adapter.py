@@ -141,5 +141,5 @@ def test_base_is_recorded_relative_to_the_final_place(full, tokenizer, tmp_path)
 def test_weights_that_are_cut_short_are_no_bug(full):
     path = full / "model.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(ModelError, match="full: the model cannot be loaded .*incomplete"):
+    with pytest.raises(ModelError, match=r"full: the model cannot be loaded .*incomplete"):
         load_model(str(full))
