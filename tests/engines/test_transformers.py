@@ -74,3 +74,18 @@ def test_likelihoods_of_a_model_that_cannot_be_packed(engine, monkeypatch):
     measured = leaking.log_likelihoods([(ask(QUESTIONS[1]), answer) for answer in answers])
     for one, other in zip(measured, expected, strict=True):
         assert one.total == pytest.approx(other.total, abs=1e-4)
+
+
+def test_a_history_beyond_the_window_loses_its_oldest_exchanges_and_says_so(engine):
+    engine = engine()
+    history = [
+        part
+        for _ in range(40)
+        for part in (Message("user", "发热" * 20), Message("assistant", "多喝水" * 20))
+    ]
+    long = [Message("system", "你是医生。"), *history, *ask(QUESTIONS[0])]
+    answer, short = engine.generate([long, ask(QUESTIONS[0])], max_new_tokens=8)
+    assert 0 < answer.left_out < 40 and short.left_out == 0
+    kept = [long[0], *long[1 + 2 * answer.left_out :]]
+    assert len(engine.renderer.prompt_ids(kept)) + 8 <= engine.context_tokens
+    assert engine.generate([kept], max_new_tokens=8)[0].text == answer.text

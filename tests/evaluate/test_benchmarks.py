@@ -136,6 +136,7 @@ def test_dialogue_scores() -> None:
             "mean_length": 5.0,
             "reference_length": 5.0,
             "truncated": False,
+            "shortened": False,
         },
         abs=1e-6,
     )

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -17,7 +18,7 @@ from xinglin.data.encoding import Segment
 from xinglin.data.packing import first_fit, pack_sequences
 from xinglin.data.records import Message
 from xinglin.data.rendering import Renderer
-from xinglin.engines import Finish, Generation, Likelihood
+from xinglin.engines import Finish, Generation, Likelihood, Window, fit_window
 from xinglin.errors import DataError
 from xinglin.models.attention import isolated, packed_attention
 from xinglin.models.load import load_model
@@ -65,16 +66,19 @@ class TransformersEngine:
     ) -> list[Generation]:
         """One answer per conversation, batched by length; ``temperature`` 0 is greedy.
 
+        A conversation that is longer than the model's window loses its oldest exchanges (``left_out``).
+
         Raises:
-            DataError: a prompt leaves no room for an answer in the model's window.
+            DataError: a last question alone leaves no room for an answer in the model's window.
         """
-        prompts = [self._prompt(messages, max_new_tokens) for messages in conversations]
+        windows = [self._window(messages, max_new_tokens) for messages in conversations]
+        prompts = [self._prompt(window.messages, max_new_tokens) for window in windows]
         answers: list[Generation | None] = [None] * len(prompts)
         for batch in self._batches(prompts, max_new_tokens):
             torch.manual_seed(seed)
             rows = self._generate_batch([prompts[i] for i in batch], max_new_tokens, temperature, top_p)
             for index, ids in zip(batch, rows, strict=True):
-                answers[index] = self._answer(ids)
+                answers[index] = replace(self._answer(ids), left_out=windows[index].left_out)
             if progress:
                 progress(len(batch))
         return [answer for answer in answers if answer is not None]
@@ -150,6 +154,10 @@ class TransformersEngine:
         written = "".join(segment.text for segment in segments if segment.trained)
         end = written.rindex(answer.strip()) + len(answer.strip())
         return (*before, Segment(written[:end], True))
+
+    def _window(self, messages: Sequence[Message], max_new_tokens: int) -> Window:
+        room = self.context_tokens - max_new_tokens
+        return fit_window(messages, room=room, count=lambda kept: len(self.renderer.prompt_ids(kept)))
 
     def _prompt(self, messages: Sequence[Message], max_new_tokens: int) -> list[int]:
         ids = self.renderer.prompt_ids(messages)

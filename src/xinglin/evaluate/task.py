@@ -1,7 +1,7 @@
 """The words of an evaluation: what a benchmark asks, what comes back, and what it makes of that."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -159,11 +159,11 @@ def text_of(messages: Sequence[Message]) -> str:
 
 def output_to_json(output: Output) -> dict[str, Any]:
     if isinstance(output, Generation):
-        return {"text": output.text, "finish": output.finish, "tokens": output.tokens}
+        return asdict(output)
     return {"likelihoods": [[each.total, each.tokens] for each in output]}
 
 
 def output_from_json(row: Mapping[str, Any]) -> Output:
     if "likelihoods" in row:
         return tuple(Likelihood(total, tokens) for total, tokens in row["likelihoods"])
-    return Generation(row["text"], row["finish"], row["tokens"])
+    return Generation(row["text"], row["finish"], row["tokens"], row["left_out"])

@@ -37,6 +37,7 @@ METRICS = {
     "dialogue.mean_length": Wording("mean answer length", None, "characters"),
     "dialogue.reference_length": Wording("mean reference length", None, "characters"),
     "dialogue.truncated": Wording("answers cut off", "lower", "share"),
+    "dialogue.shortened": Wording("histories cut to the window", None, "share"),
 }
 _BY_SCORE = {metric.partition(".")[2]: entry for metric, entry in METRICS.items()}
 

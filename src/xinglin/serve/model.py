@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypedDict, Unpack, cast, overload
 
 from xinglin.data.records import Message, Role
-from xinglin.engines import Finish, Generation
+from xinglin.engines import Finish, Generation, Window, fit_window
 from xinglin.errors import DataError, ModelError, RunError
 from xinglin.runtime.artifact import FILE, Artifact
 
@@ -82,14 +82,6 @@ class Sampling:
             raise ModelError(f"temperature {self.temperature}: give 0 (the likeliest token) or more")
         if not 0 < self.top_p <= 1:
             raise ModelError(f"top_p {self.top_p}: give a share above 0 and up to 1 (every token)")
-
-
-class Window(NamedTuple):
-    """What of a conversation the model gets to read."""
-
-    messages: list[Message]
-    left_out: int
-    """Exchanges (a question and its answer) dropped from the front."""
 
 
 class Model:
@@ -185,12 +177,8 @@ class Model:
 
         The system message and the last question always stay, and may alone be more than the model takes.
         """
-        kept = list(messages)
-        first = int(kept[0].role == "system")
         room = self.engine.context_tokens - max_new_tokens
-        while len(kept) > first + 1 and len(self.engine.renderer.prompt_ids(kept)) > room:
-            del kept[first : first + 2]
-        return Window(kept, left_out=(len(messages) - len(kept)) // 2)
+        return fit_window(messages, room=room, count=lambda kept: len(self.engine.renderer.prompt_ids(kept)))
 
     def _generate(self, conversations: list[list[Message]], sampling: Sampling) -> list[str]:
         answers = self.engine.generate(conversations, **asdict(sampling))

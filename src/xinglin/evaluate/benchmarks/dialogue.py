@@ -53,5 +53,6 @@ def score(item: Item, output: Output, config: Config) -> Verdict:
         "mean_length": float(len(answer)),
         "reference_length": float(len(item.reference)),
         "truncated": output.finish == "length",
+        "shortened": output.left_out > 0,
     }
     return Verdict(answer, overlap.rouge_l, scores)
