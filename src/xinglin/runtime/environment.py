@@ -20,9 +20,9 @@ def library_variables(*, offline: bool) -> dict[str, str]:
     # Asked through the driver's library, so that asking whether CUDA is there does not forbid to fork afterwards.
     variables["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     variables.setdefault("TOKENIZERS_PARALLELISM", "true")
-    # Waiting threads sleep instead of spinning: on a machine that does anything else at the same time, training
-    # with spinning threads is several times slower.
-    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Waiting threads spin for microseconds, not milliseconds: nothing lost on an idle machine, and several times
+    # faster on one that does anything else at the same time.
+    variables.setdefault("GOMP_SPINCOUNT", "1000")
     if offline:
         variables["HF_HUB_OFFLINE"] = "1"
     return variables
