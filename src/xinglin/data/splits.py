@@ -58,9 +58,6 @@ def open_shards(
     """The token shards of the split in ``path``: from the first of ``places`` that has them, else made in the last.
 
     ``records``, how many the split has, is for the progress display.
-
-    Raises:
-        DataError: nothing of the split is left to train on.
     """
     key = shard_key(path, renderer, max_tokens=max_tokens, policy=policy)
     folder = next(
@@ -71,17 +68,22 @@ def open_shards(
             atomic.make_folder(
                 folder, lambda aside: _tokenise(path, renderer, max_tokens, policy, aside, bar.advance)
             )
-    shards = Shards(folder)
-    if not shards.meta["trained_tokens"]:
-        over = shards.meta["over_length"]
-        why = "".join(
-            f"; {count} {reason}, such as {over['examples'][reason]}"
-            for reason, count in over["reasons"].items()
-        )
-        raise DataError(
-            f"{path}: nothing to train on within {max_tokens} tokens{why}; raise max_tokens or add rows"
-        )
-    return shards
+    return Shards(folder)
+
+
+def require_trained(shards: Shards, path: Path) -> None:
+    """Refuse shards of the split in ``path`` that hold nothing to train on.
+
+    Raises:
+        DataError: with the reasons, and an example of each.
+    """
+    if shards.meta["trained_tokens"]:
+        return
+    over, limit = shards.meta["over_length"], shards.meta["max_tokens"]
+    why = "".join(
+        f"; {count} {reason}, such as {over['examples'][reason]}" for reason, count in over["reasons"].items()
+    )
+    raise DataError(f"{path}: nothing to train on within {limit} tokens{why}; raise max_tokens or add rows")
 
 
 def _tokenise(

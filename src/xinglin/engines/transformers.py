@@ -20,11 +20,13 @@ from xinglin.data.records import Message
 from xinglin.data.rendering import Renderer
 from xinglin.engines import Finish, Generation, Likelihood, Window, fit_window
 from xinglin.errors import DataError
-from xinglin.models.attention import isolated, packed_attention
+from xinglin.models.attention import isolated, packed_attention, quadratic
 from xinglin.models.load import load_model
 from xinglin.models.packed import PackedModel, sequence_sums
 
 _UNBOUNDED = 1 << 20
+QUADRATIC_TOKENS = 2048
+"""Tokens of a scored batch at the most, for models whose packed attention needs a mask."""
 
 
 class TransformersEngine:
@@ -48,9 +50,12 @@ class TransformersEngine:
         tokenizer_folder: Path | None = None,
         seed: int = 0,
         device: str | None = None,
+        trust_remote_code: bool = False,
     ) -> "TransformersEngine":
         """From anything that ``models.load`` takes, on the GPU when there is one."""
-        model, tokenizer = load_model(spec, tokenizer_folder=tokenizer_folder, seed=seed)
+        model, tokenizer = load_model(
+            spec, tokenizer_folder=tokenizer_folder, seed=seed, trust_remote_code=trust_remote_code
+        )
         place: Any = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(model.to(place), Renderer(tokenizer), batch_tokens=batch_tokens)
 
@@ -128,7 +133,8 @@ class TransformersEngine:
         results: list[Likelihood | None] = [None] * len(encoded)
         scorer = PackedModel(self.model)
         with torch.no_grad(), packed_attention(self.model) if self._packs else nullcontext():
-            for members in first_fit(lengths, self.batch_tokens):
+            budget = min(self.batch_tokens, QUADRATIC_TOKENS) if quadratic(self.model) else self.batch_tokens
+            for members in first_fit(lengths, budget):
                 packed = pack_sequences([(encoded[i].ids, encoded[i].mask) for i in members]).to(
                     self.model.device
                 )

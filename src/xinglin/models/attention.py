@@ -125,8 +125,7 @@ AttentionMaskInterface.register(BLOCK_DIAGONAL, block_diagonal_mask)
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
     """Within, ``forward`` calls of ``model`` must go through ``packed_inputs``; generation is as usual outside."""
     before = str(model.config._attn_implementation)
-    own = model.config.model_type in _OWN_ATTENTION
-    _use(model, BLOCK_DIAGONAL if own else PER_SEQUENCE)
+    _use(model, BLOCK_DIAGONAL if quadratic(model) else PER_SEQUENCE)
     try:
         yield
     finally:
@@ -150,7 +149,7 @@ def packed_inputs(model: PreTrainedModel, packed: Packed) -> Iterator[dict[str, 
     if not is_packing(model):
         yield {"input_ids": packed.input_ids, "use_cache": False}
         return
-    if model.config.model_type not in _OWN_ATTENTION:
+    if not quadratic(model):
         yield {
             "input_ids": packed.input_ids,
             "position_ids": packed.position_ids,
@@ -188,6 +187,11 @@ def check_isolation(model: PreTrainedModel) -> None:
             f"architecture '{model.config.model_type}': packed sequences would see each other, or lose a part of "
             f"the model's own attention; set 'packing: false' in this stage"
         )
+
+
+def quadratic(model: PreTrainedModel) -> bool:
+    """Whether packing costs memory for the square of all tokens, since the model needs a block-diagonal mask."""
+    return model.config.model_type in _OWN_ATTENTION
 
 
 @torch.no_grad()

@@ -15,6 +15,9 @@ from xinglin.runtime.directory import RunFolder
 from xinglin.runtime.fingerprint import fingerprint, hash_model
 from xinglin.runtime.stage_run import StageRun
 
+LIBRARY = ("data", "models", "engines", "train", "evaluate")
+"""The packages whose code decides what a stage makes."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -128,10 +131,22 @@ def _fingerprints(recipe: Recipe) -> dict[str, str]:
                 "seed": recipe.seed,
                 "base": content(recipe.base) if recipe.base else None,
                 "version": metadata.version("xinglin"),
-                "code": sha256(Path(str(stage.module.__file__))),
+                "code": [sha256(Path(str(stage.module.__file__))), _library_hash()],
             }
         )
     return found
+
+
+@cache
+def _library_hash() -> str:
+    """Of the code and templates that stages work with; the demo's tables count as data sources."""
+    root = Path(__file__).parent.parent
+    files = sorted(
+        path for name in LIBRARY for path in (root / name).rglob("*") if path.suffix in (".py", ".jinja")
+    )
+    return fingerprint(
+        {str(path.relative_to(root)): sha256(path) for path in files if "samples" not in path.parts}
+    )
 
 
 def _content(reference: Reference) -> str:

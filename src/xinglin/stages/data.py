@@ -47,6 +47,8 @@ class Config(StageConfig):
     """Whose tokenizer to use. Default: the recipe's ``model``; for a ``tiny:`` one it is trained on the splits."""
     vocabulary: Annotated[int, Field(ge=300, le=200_000)] = 4096
     """Size of a tokenizer that is trained here."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the tokenizer."""
     template: str | None = None
     """A packaged chat template (``xinglin list templates``), for all stages that use these data.
     Default: the one in the tokenizer; ``chatml`` for a tokenizer that is trained here."""
@@ -163,7 +165,7 @@ def _tokenizer(
         tokenizer = train_tokenizer(_texts(seen), vocabulary=config.vocabulary)
         tokenizer.chat_template = load_template("chatml")
     else:
-        tokenizer = load_tokenizer(spec.removeprefix("hub:"))
+        tokenizer = load_tokenizer(spec.removeprefix("hub:"), trust_remote_code=config.trust_remote_code)
     if config.template:
         tokenizer.chat_template = load_template(config.template)
     tokenizer.save_pretrained(run.out / "tokenizer")
@@ -189,19 +191,21 @@ def _tokenise(
 ) -> None:
     """Token shards of every split but exam questions, which only evaluation reads."""
     from xinglin.data.rendering import Renderer
-    from xinglin.data.splits import open_shards, shard_summary
+    from xinglin.data.splits import open_shards, require_trained, shard_summary
 
     renderer = Renderer(tokenizer)
     for name, facts in splits.items():
         if facts["record"] == "question":
             continue
-        facts |= shard_summary(
-            open_shards(
-                run.out / f"{name}.jsonl",
-                renderer,
-                max_tokens=config.max_tokens,
-                policy=config.over_length,
-                places=[run.out / "shards"],
-                records=facts["records"],
-            )
+        path = run.out / f"{name}.jsonl"
+        shards = open_shards(
+            path,
+            renderer,
+            max_tokens=config.max_tokens,
+            policy=config.over_length,
+            places=[run.out / "shards"],
+            records=facts["records"],
         )
+        if not facts["held_out"]:
+            require_trained(shards, path)
+        facts |= shard_summary(shards)

@@ -40,6 +40,8 @@ class Config(StageConfig):
     """What to measure: a ``name``, a ``split`` and options each."""
     batch_tokens: Positive = 16384
     """Tokens in one batch, prompts and answers together. Changes speed and memory."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with a model."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "Config":
@@ -112,6 +114,7 @@ def _model(reference: str, config: Config, data: Artifact, run: StageRun) -> Mod
             batch_tokens=config.batch_tokens,
             tokenizer_folder=data.folder / "tokenizer",
             seed=run.seed,
+            trust_remote_code=config.trust_remote_code,
         )
 
     made = run.inputs[reference]

@@ -19,7 +19,7 @@ from xinglin.data.packing import Plan
 from xinglin.data.records import Conversation, Preference, Question
 from xinglin.data.rendering import Renderer
 from xinglin.data.shards import Shards
-from xinglin.data.splits import open_shards, read_split, split_file
+from xinglin.data.splits import open_shards, read_split, require_trained, split_file
 from xinglin.errors import DataError, ModelError, TrainingError
 from xinglin.models.adapt import add_lora, count_parameters, freeze_all_but_last, train_all
 from xinglin.models.adapter import write_base
@@ -68,6 +68,7 @@ class Session:
             places=[artifact.folder / "shards", self.run.cache / "shards"],
             records=artifact.details["splits"][split]["records"],
         )
+        require_trained(shards, path)
         window = getattr(self.core.config, "max_position_embeddings", None)
         longest = shards.meta["lengths"]["max"]
         if window and longest > window:
