@@ -268,6 +268,8 @@ def _data_table(name: str, data: dict[str, Any]) -> Table:
     table = _table(f"Data of stage {name}: rows in = used + quarantined", ("split", "source"), right)
     for split, row in data["splits"].items():
         tokens = wording.count(row["tokens"])
+        if row.get("over_length") and row["over_length"]["dropped"]:
+            tokens += f"\n{row['over_length']['dropped']} left out"
         if row.get("cut_from"):
             table.add_row(split, f"{row['records']} records of {row['cut_from']}", "", "", "", tokens)
         for index, source in enumerate(row["sources"]):

@@ -1,6 +1,7 @@
 """Keeps the numbers of recent steps on the device and reads them together, so that steps need not wait."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,7 +71,13 @@ class MetricsFile:
         self._board = SummaryWriter(str(folder / "runs"), purge_step=resume_step + 1)
 
     def write(self, row: dict[str, Any]) -> None:
-        """One row with ``kind`` (``train`` or ``eval``), ``step`` and numbers."""
+        """One row with ``kind`` (``train`` or ``eval``), ``step`` and numbers.
+
+        A number that is not finite (a gradient norm that overflowed in fp16) is left out: JSON has none.
+        """
+        row = {
+            name: value for name, value in row.items() if not isinstance(value, float) or math.isfinite(value)
+        }
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         for name, value in row.items():
