@@ -57,9 +57,10 @@ def prepare(data: str, rows: int, folder: Path) -> int:
 
     from xinglin.data.accounting import Quarantine, SourceAccount
     from xinglin.data.records import Conversation, texts
-    from xinglin.data.rendering import Renderer, load_template
+    from xinglin.data.rendering import Renderer
     from xinglin.data.shards import ShardWriter
     from xinglin.data.sources import Source, read
+    from xinglin.data.templates import load_template
     from xinglin.models.tokenizer import train_tokenizer
 
     with Quarantine(folder / "quarantine.jsonl") as quarantine:

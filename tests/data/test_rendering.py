@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from rendering_toys import byte_level, masked, sentencepiece
 
 from xinglin.data.records import Message
-from xinglin.data.rendering import Renderer, Segment, load_template, template_names
+from xinglin.data.rendering import Renderer, Segment
+from xinglin.data.templates import load_template, template_names
 from xinglin.errors import DataError, ModelError, PluginError
 
 TOKENIZERS = {

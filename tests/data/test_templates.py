@@ -4,7 +4,8 @@ import pytest
 from rendering_toys import byte_level
 
 from xinglin.data.records import Message
-from xinglin.data.rendering import Renderer, load_template, template_names
+from xinglin.data.rendering import Renderer
+from xinglin.data.templates import load_template, template_names
 from xinglin.errors import PluginError
 
 SYSTEM = Message("system", "你是医生。")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from xinglin.data.rendering import load_template
+from xinglin.data.templates import load_template
 from xinglin.errors import DataError, ModelError
 from xinglin.models.tiny import build_tiny
 from xinglin.models.tokenizer import train_tokenizer

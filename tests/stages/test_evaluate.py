@@ -29,7 +29,7 @@ TALKS = [
 
 @pytest.fixture
 def data(tmp_path: Path, tokenizer: Any) -> Artifact:
-    from xinglin.data.rendering import load_template
+    from xinglin.data.templates import load_template
 
     folder = tmp_path / "data"
     splits: dict[str, list[Record]] = {"exam": [*QUESTIONS], "talks": [*TALKS], "nothing": []}

@@ -14,7 +14,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
@@ -24,10 +23,8 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from xinglin.data.encoding import Encoded, Segment, SegmentEncoder
 from xinglin.data.records import Message
 from xinglin.data.skeleton import Shape, Skeleton, SkeletonReader, first_difference, pieces_of, shape_of
-from xinglin.errors import DataError, ModelError, PluginError
-from xinglin.plugins import nearest
-
-TEMPLATES = Path(__file__).parent / "templates"
+from xinglin.data.templates import load_template, template_names
+from xinglin.errors import DataError, ModelError
 
 _PROBE = (
     Message("user", "问 1"),
@@ -35,22 +32,6 @@ _PROBE = (
     Message("user", "问 2"),
     Message("assistant", "答 2"),
 )
-
-
-def template_names() -> tuple[str, ...]:
-    """The packaged templates, sorted."""
-    return tuple(sorted(path.stem for path in TEMPLATES.glob("*.jinja")))
-
-
-def load_template(name: str) -> str:
-    """The text of a packaged template.
-
-    Raises:
-        PluginError: no such template; the message names the nearest one.
-    """
-    if name not in template_names():
-        raise PluginError(f"unknown chat template '{name}'; {nearest(name, template_names())}")
-    return (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8")
 
 
 class Renderer:

@@ -14,6 +14,7 @@ from xinglin.config.base import ModelInput, StageConfig
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.records import Kind, kind_of, texts
 from xinglin.data.sources import SAMPLE, Source, content_hash, files, read
+from xinglin.data.templates import load_template
 from xinglin.errors import DataError
 from xinglin.runtime.progress import progress
 from xinglin.runtime.stage_run import Outcome, StageRun
@@ -68,7 +69,9 @@ class Config(StageConfig):
 
 def sources(config: Config) -> dict[str, str]:
     """Content hash of everything that is read, by path; raises DataError for what is missing."""
-    return {source.path: content_hash(source) for split in config.splits.values() for source in split.sources}
+    template = {"template": load_template(config.template)} if config.template else {}
+    paths = [source for split in config.splits.values() for source in split.sources]
+    return template | {source.path: content_hash(source) for source in paths}
 
 
 def plan(config: Config, run: StageRun) -> dict[str, str]:
@@ -151,7 +154,6 @@ def _tokenizer(
 ) -> tuple["PreTrainedTokenizerFast", dict[str, Any]]:
     """Load it, or train it for a ``tiny:`` model; saved in ``tokenizer/``."""
     from xinglin.config.tiny import is_tiny
-    from xinglin.data.rendering import load_template
     from xinglin.models.tokenizer import load_tokenizer, train_tokenizer
 
     spec = run.model(config.tokenizer or "base")

@@ -7,14 +7,14 @@ from pydantic import Field
 from xinglin.config.parts import TrainingConfig
 from xinglin.errors import TrainingError
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import PRODUCES, plan, produces
+from xinglin.stages._training import PRODUCES, plan, produces, sources
 
 if TYPE_CHECKING:
     from xinglin.data.shards import Shards
     from xinglin.train.objectives import ObjectiveProtocol
     from xinglin.train.session import Session
 
-__all__ = ["PRODUCES", "Config", "plan", "produces", "run"]
+__all__ = ["PRODUCES", "Config", "plan", "produces", "run", "sources"]
 
 
 class Config(TrainingConfig):

@@ -2,9 +2,9 @@
 
 from xinglin.config.parts import TrainingConfig
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import PRODUCES, plan, produces
+from xinglin.stages._training import PRODUCES, plan, produces, sources
 
-__all__ = ["PRODUCES", "Config", "plan", "produces", "run"]
+__all__ = ["PRODUCES", "Config", "plan", "produces", "run", "sources"]
 
 
 class Config(TrainingConfig):
