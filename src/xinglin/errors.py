@@ -1,14 +1,14 @@
 """The errors a user can cause or cure. Anything else is a bug and keeps its traceback.
 
-    XinglinError            one message that names the place, the value and the cure; exit code 2
-    ├── RecipeError         problems in a recipe, all of them at once
-    ├── PluginError         a name that no plugin has
-    ├── DataError           a file, row or data set that cannot be used
-    ├── ModelError          a model, adapter or tokenizer that cannot be used
-    ├── CheckpointError     a checkpoint or artifact whose bytes are not what was written
-    ├── RunError            a run folder that cannot be used
-    └── TrainingError       training that cannot go on (non-finite loss, no trainable token)
-    Interrupted             Ctrl-C or SIGTERM arrived and everything is saved; exit code 130
+XinglinError            one message that names the place, the value and the cure; exit code 2
+├── RecipeError         problems in a recipe, all of them at once
+├── PluginError         a name that no plugin has
+├── DataError           a file, row or data set that cannot be used
+├── ModelError          a model, adapter or tokenizer that cannot be used
+├── CheckpointError     a checkpoint or artifact whose bytes are not what was written
+├── RunError            a run folder that cannot be used
+└── TrainingError       training that cannot go on (non-finite loss, no trainable token)
+Interrupted             Ctrl-C or SIGTERM arrived and everything is saved; exit code 130
 """
 
 from dataclasses import dataclass

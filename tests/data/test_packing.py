@@ -18,7 +18,13 @@ def indices(step):
 @settings(deadline=None)
 def test_every_epoch_holds_every_sequence_once(lengths, batch_size, budget, processes, seed):
     plan = Plan(
-        lengths, lengths - 1, batch_size=batch_size, micro_batch_tokens=budget, epochs=2, seed=seed, processes=processes
+        lengths,
+        lengths - 1,
+        batch_size=batch_size,
+        micro_batch_tokens=budget,
+        epochs=2,
+        seed=seed,
+        processes=processes,
     )
     steps = [plan[number] for number in range(len(plan))]
     seen = np.concatenate([indices(step) for step in steps])

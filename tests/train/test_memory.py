@@ -40,7 +40,13 @@ def test_a_published_peak_is_met():
     """Qwen3-8B, LoRA rank 16, 8k tokens a step, checkpointing: 19.7 GiB were measured with fused kernels."""
     shape = Shape(4096, 36, 12288, 151936, 4096, 1024, tied=False)
     found = forecast(
-        shape, tokens=8192, tuning="lora", lora_rank=16, weight_bytes=2, activation_bytes=2, checkpointing=True
+        shape,
+        tokens=8192,
+        tuning="lora",
+        lora_rank=16,
+        weight_bytes=2,
+        activation_bytes=2,
+        checkpointing=True,
     )
     assert found.total / 2**30 == pytest.approx(19.7, rel=0.15)
 

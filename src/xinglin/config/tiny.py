@@ -32,7 +32,9 @@ def parse_tiny(spec: str) -> Tiny:
         raise ModelError(f"'{spec}' names no tiny model; {example}")
     found = Tiny(match[1], int(match[2] or 192), int(match[3] or 4))
     if found.architecture not in ARCHITECTURES:
-        raise ModelError(f"'{spec}' names an unknown architecture; {nearest(found.architecture, ARCHITECTURES)}")
+        raise ModelError(
+            f"'{spec}' names an unknown architecture; {nearest(found.architecture, ARCHITECTURES)}"
+        )
     if not found.width or found.width % (2 * HEAD_WIDTH) or not found.layers:
         cure = f"take a width that is a multiple of {2 * HEAD_WIDTH} and at least 1 layer"
         raise ModelError(f"'{spec}' has an impossible shape; {cure}")

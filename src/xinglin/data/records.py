@@ -95,7 +95,12 @@ class Question:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {"question": self.question, "options": dict(self.options), "answer": self.answer, **_tail(self)}
+        return {
+            "question": self.question,
+            "options": dict(self.options),
+            "answer": self.answer,
+            **_tail(self),
+        }
 
 
 Record = Document | Conversation | Preference | Question
