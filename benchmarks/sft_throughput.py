@@ -11,7 +11,6 @@ counts. A useful token is one that is not padding. Measured: CPU-seconds from th
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -150,7 +149,7 @@ def ours(name: str, model: object, folder: Path) -> dict[str, float]:
         model=wrapped,
         objective=Objective(),
         shards=shards,
-        plan=Plan(shards.lengths, shards.counts, batch_size=ROWS_PER_STEP, micro_batch_tokens=4096),
+        plan=Plan(shards.lengths, shards.counts, batch_size=ROWS_PER_STEP, micro_batch_tokens=1024),
         optimizer_config=Optimizer(learning_rate=2e-5),
         schedule=Schedule(log_every=10, save_every=10**9, eval_every=None),
         accelerator=Accelerator(mixed_precision="bf16", cpu=True),
