@@ -19,6 +19,8 @@ import time
 import warnings
 from pathlib import Path
 
+from xinglin.runtime.environment import library_variables
+
 CONTENDERS = {
     "trl-defaults": "TRL 1.16, defaults (padding, gradient checkpointing)",
     "trl-grouped": "TRL, padding, grouped by length, no checkpointing",
@@ -80,12 +82,7 @@ def prepare(data: str, rows: int, folder: Path) -> int:
 def measure(folder: Path, repeats: int) -> dict[str, dict[str, float]]:
     """The best run of each contender; they take turns, so that a busy machine hurts all alike."""
     best: dict[str, dict[str, float]] = {}
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
+    environment = {**library_variables(offline=True), "OMP_NUM_THREADS": "1"}
     for _ in range(repeats):
         for name in CONTENDERS:
             command = [sys.executable, __file__, "--worker", name, "--folder", str(folder)]
