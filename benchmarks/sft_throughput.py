@@ -1,6 +1,6 @@
 """Useful tokens per CPU-second and peak memory of SFT, beside TRL, in one run.
 
-    make bench            (or: python benchmarks/sft_throughput.py --data FILE.jsonl --rows 400)
+    make bench            (or: python benchmarks/sft_throughput.py --data FILE.jsonl --rows 200)
 
 Model: Qwen3 shape of 8M parameters (width 256, 4 layers, vocabulary 8192, untied head), random. Data: rows of
 conversations (``medical_sft_1K_format.jsonl`` where it is present, else the packaged sample dialogues); all
@@ -38,7 +38,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", default=str(DEFAULT_DATA) if DEFAULT_DATA.is_file() else "sample:dialogues")
-    parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
