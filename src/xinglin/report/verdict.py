@@ -42,15 +42,16 @@ def _changes(summary: dict[str, Any]) -> str:
 def _clause(model: dict[str, Any], summary: dict[str, Any]) -> str:
     """``SFT raised exam accuracy from 26 % to 93 % (p < 0.001), but …``; empty where nothing changed.
 
-    Shares of right or unsafe answers come before scores, which say less and move more easily.
+    Shares of right or unsafe answers come before scores, which say less and move more easily; but a score that
+    got worse is said where no share did.
     """
     rows = [test for metric in model["metrics"] for test in paired_tests(metric, model, summary)]
     headlines = [row for row in rows if wording(row["metric"]).headline]
     shares = [row for row in headlines if wording(row["metric"]).unit == "share"]
-    rows = shares or headlines or rows
     biggest = {}
-    for row in sorted(rows, key=lambda row: _size(row, model)):
-        biggest[judgement(row)] = row
+    for row in sorted(headlines or rows, key=lambda row: (row in shares, _size(row, model))):
+        if judgement(row) == "worse" or row in shares or not shares:
+            biggest[judgement(row)] = row
     parts = [_change(biggest[word], model) for word in ("better", "worse") if word in biggest]
     if not parts:
         return ""
