@@ -29,10 +29,10 @@ def stage(summary, name):
     return next(found for found in summary["stages"] if found["name"] == name)
 
 
-def comparison(summary, name, metric):
-    return next(
-        found for found in stage(summary, name)["details"]["comparisons"] if found["metric"] == metric
-    )
+def comparison(summary, name, metric, *, model):
+    """The paired test of ``model`` against the one before it."""
+    found = stage(summary, name)["details"]["comparisons"]
+    return next(test for test in found if (test["metric"], test["model"]) == (metric, model))
 
 
 @pytest.mark.slow
@@ -44,8 +44,8 @@ def test_the_demo_learns_and_becomes_safe(tmp_path):
     before, *_, after = stage(summary, "evaluate_sft")["details"]["models"]
     assert before["metrics"]["exam.accuracy"]["low"] < 0.25 < before["metrics"]["exam.accuracy"]["high"]
     assert after["metrics"]["exam.accuracy"]["value"] >= 0.85
-    learned = comparison(summary, "evaluate_sft", "exam.accuracy")
-    safer = comparison(summary, "evaluate_final", "safety.unsafe_rate")
+    learned = comparison(summary, "evaluate_sft", "exam.accuracy", model="sft")
+    safer = comparison(summary, "evaluate_final", "safety.unsafe_rate", model="merge")
     assert learned["n"] >= 240 and learned["p"] < 0.01
     assert safer["difference"] < -0.3 and safer["p"] < 0.01
     final = stage(summary, "evaluate_final")["details"]["models"][-1]["metrics"]
