@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from xinglin.config.recipe import Recipe, Reference, Stage
+from xinglin.config.recipe import Recipe, Reference, Stage, produces
 from xinglin.errors import CheckpointError, RunError
 from xinglin.plugins import nearest
 from xinglin.runtime.artifact import FILE, Artifact, sha256
@@ -15,8 +15,13 @@ from xinglin.runtime.directory import RunFolder
 from xinglin.runtime.fingerprint import fingerprint, hash_model
 from xinglin.runtime.stage_run import StageRun
 
-LIBRARY = ("data", "models", "engines", "train", "evaluate")
-"""The packages whose code decides what a stage makes."""
+LIBRARY = {
+    "dataset": ("data", "models"),
+    "model": ("data", "models", "train"),
+    "adapter": ("data", "models", "train"),
+    "evaluation": ("data", "models", "engines", "evaluate"),
+}
+"""The packages whose code decides what a stage makes, by the kind of artifact."""
 
 
 @dataclass(frozen=True)
@@ -131,19 +136,22 @@ def _fingerprints(recipe: Recipe) -> dict[str, str]:
                 "seed": recipe.seed,
                 "base": content(recipe.base) if recipe.base else None,
                 "version": metadata.version("xinglin"),
-                "code": [sha256(Path(str(stage.module.__file__))), _library_hash()],
+                "code": [sha256(Path(str(stage.module.__file__))), *map(_code_hash, _library(stage))],
             }
         )
     return found
 
 
+def _library(stage: Stage) -> list[str]:
+    kinds = produces(stage.module, stage.config)
+    return sorted({package for kind in kinds for package in LIBRARY.get(kind, ())})
+
+
 @cache
-def _library_hash() -> str:
-    """Of the code and templates that stages work with; the demo's tables count as data sources."""
-    root = Path(__file__).parent.parent
-    files = sorted(
-        path for name in LIBRARY for path in (root / name).rglob("*") if path.suffix in (".py", ".jinja")
-    )
+def _code_hash(package: str) -> str:
+    """Of a package's code and templates; the demo's tables count as data sources instead."""
+    root = Path(__file__).parent.parent / package
+    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".jinja"))
     return fingerprint(
         {str(path.relative_to(root)): sha256(path) for path in files if "samples" not in path.parts}
     )
