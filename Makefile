@@ -23,6 +23,7 @@ fix: $(READY)                   # what can be formatted and repaired by itself
 	$(BIN)/ruff format src tests benchmarks examples
 
 bench: $(READY)                 # speed and memory beside other trainers
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sft_throughput.py
 
 # torch first and pinned: where a CPU build is at hand, that one is taken.
