@@ -136,6 +136,7 @@ def ours(name: str, model: object, folder: Path) -> dict[str, float]:
     from xinglin.data.shards import Shards
     from xinglin.models.attention import packed_attention
     from xinglin.models.packed import PackedModel
+    from xinglin.train.batches import shard_batches
     from xinglin.train.loop import Loop, Schedule
     from xinglin.train.objectives.language_modeling import Objective
 
@@ -144,9 +145,12 @@ def ours(name: str, model: object, folder: Path) -> dict[str, float]:
     out = Path(tempfile.mkdtemp(dir=folder))
     loop = Loop(
         model=wrapped,
-        objective=Objective(),
-        shards=shards,
-        plan=Plan(shards.lengths, shards.counts, batch_size=ROWS_PER_STEP, micro_batch_tokens=1024),
+        batches=shard_batches(
+            shards,
+            Plan(shards.lengths, shards.counts, batch_size=ROWS_PER_STEP, micro_batch_tokens=1024),
+            Objective(),
+            split="train",
+        ),
         optimizer_config=Optimizer(learning_rate=2e-5),
         schedule=Schedule(log_every=10, save_every=10**9, eval_every=None),
         accelerator=Accelerator(mixed_precision="bf16", cpu=True),

@@ -220,7 +220,7 @@ def training(steps: int, losses: list[float], rows: list[dict[str, Any]]) -> dic
         "first_loss": losses[0],
         "final_loss": losses[-1],
         "best_step": best_step,
-        "best_eval_loss": best_loss,
+        "best_evaluation": best_loss,
     }
 
 

@@ -1,5 +1,7 @@
 """A training loop on toys: shards of random tokens with structure, a tiny model, every knob open."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from accelerate import Accelerator
@@ -9,6 +11,7 @@ from xinglin.data.packing import Plan
 from xinglin.data.shards import Shards, ShardWriter
 from xinglin.models.attention import packed_attention
 from xinglin.models.packed import PackedModel
+from xinglin.train.batches import shard_batches
 from xinglin.train.loop import Loop, Schedule
 from xinglin.train.objectives.language_modeling import Objective
 
@@ -50,9 +53,12 @@ def fit(tiny, shards, tmp_path):
         seen = iter(range(1, 1000))
         loop = Loop(
             model=PackedModel(model),
-            objective=objective or Objective(),
-            shards=used,
-            plan=Plan(used.lengths, used.counts, group=used.group, **plan),
+            batches=shard_batches(
+                used,
+                Plan(used.lengths, used.counts, group=used.group, **plan),
+                objective or Objective(),
+                split="train",
+            ),
             optimizer_config=Optimizer(**({"learning_rate": 3e-3} | (optimizer or {}))),
             schedule=Schedule(
                 **({"log_every": 2, "save_every": 4, "eval_every": eval_every} | (schedule or {}))
@@ -65,7 +71,8 @@ def fit(tiny, shards, tmp_path):
         )
         if eval_every:
             whole = Plan(used.lengths, used.counts, batch_size=9, micro_batch_tokens=70, shuffle=False)
-            loop.eval_sets = {"dev": (used, whole, Objective())}
+            held = shard_batches(used, whole, Objective(), split="dev")
+            loop.watched = {"dev": partial(Loop.mean_over, batches=held)}
         core = loop.model.core
         with packed_attention(core):
             state = loop.fit()

@@ -26,7 +26,7 @@ def test_it_learns_and_writes_its_metrics(fit):
     assert state.step == 48 and train[-1]["step"] == 48
     assert train[-1]["loss"] < 0.6 * train[0]["loss"]
     assert [row["step"] for row in evaluations] == [10, 20, 30, 40, 48]
-    assert evaluations[-1]["loss"] == state.best_loss < evaluations[0]["loss"]
+    assert evaluations[-1]["loss"] == state.best < evaluations[0]["loss"]
     assert train[-1]["tokens"] == state.tokens and train[-1]["epoch"] == 6
     assert {"grad_norm", "learning_rate", "tokens_per_second", "memory_bytes"} <= train[-1].keys()
     assert list((folder / "out" / "runs").glob("events*"))
@@ -48,9 +48,9 @@ def test_interrupted_equals_uninterrupted(fit, tiny, stop_after):
         fit("broken", stop_after=stop_after, eval_every=5)
     resumed, state, folder = fit("broken", model=tiny(seed=99), eval_every=5)
     assert_same_bits(straight, resumed)
-    assert (state.tokens, state.best_loss, state.best_step) == (
+    assert (state.tokens, state.best, state.best_step) == (
         expected.tokens,
-        expected.best_loss,
+        expected.best,
         expected.best_step,
     )
     keys = ("kind", "step", "loss")
@@ -138,7 +138,7 @@ def test_best_weights_and_early_stop(fit):
     rows = [row for row in read_rows(folder / "out" / "metrics.jsonl") if row["kind"] == "eval"]
     best = min(rows, key=lambda row: row["loss"])
     assert state.stopped_early and state.step < 160
-    assert (state.best_step, state.best_loss) == (best["step"], best["loss"])
+    assert (state.best_step, state.best) == (best["step"], best["loss"])
     kept, step = checkpoint.load_best(folder / "scratch" / "best")
     assert step == best["step"]
     for name, tensor in kept.items():

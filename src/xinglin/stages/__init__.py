@@ -18,4 +18,4 @@ The first line of its docstring is shown by ``xinglin list stages``. Importing i
 pipeline does so to check recipes. ``run`` is called in a process of its own, where PRELOAD is imported already.
 """
 
-PRELOAD = ("xinglin.train.session", "xinglin.engines.transformers", "transformers.models.auto.modeling_auto")
+PRELOAD = ("xinglin.train.fit", "xinglin.engines.transformers", "transformers.models.auto.modeling_auto")

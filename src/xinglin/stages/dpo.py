@@ -1,5 +1,6 @@
 """Direct preference optimisation: make chosen answers likelier than rejected ones, close to the start."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -31,19 +32,20 @@ class Config(TrainingConfig):
 
 def run(config: Config, run: StageRun) -> Outcome:
     """Preferences in, a model that prefers the chosen answers out."""
+    from xinglin.train.fit import split_batches, train
     from xinglin.train.objectives.dpo import Objective
     from xinglin.train.reference import reference_log_probs
-    from xinglin.train.session import open_session, train
+    from xinglin.train.session import open_session
 
     if config.reference == "adapter_off" and config.tuning != "lora":
         raise TrainingError(
             f"reference adapter_off needs tuning lora; use reference precomputed with {config.tuning}"
         )
 
-    def objective(session: "Session", shards: "Shards", split: str) -> "ObjectiveProtocol":
+    def objective(session: "Session", shards: "Shards") -> "ObjectiveProtocol":
         if shards.group != 2:
-            raise TrainingError(f"split '{split}' holds no preferences; name one that does")
+            raise TrainingError(f"the split of stage '{run.name}' holds no preferences; name one that does")
         known = reference_log_probs(session, shards) if config.reference == "precomputed" else None
         return Objective(known, beta=config.beta, sft_weight=config.sft_weight)
 
-    return train(open_session(config, run), objective)
+    return train(open_session(config, run), partial(split_batches, objective=objective))

@@ -12,19 +12,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
 from xinglin.config.parts import Optimizer
-from xinglin.data.packing import Plan, Step, pack
-from xinglin.data.shards import Shards
+from xinglin.data.packing import Step
 from xinglin.errors import Interrupted, TrainingError
 from xinglin.models.packed import PackedModel
 from xinglin.runtime.progress import progress
 from xinglin.train import checkpoint
-from xinglin.train.meter import Meter, MetricsFile, peak_memory_bytes
-from xinglin.train.objectives import ObjectiveProtocol
+from xinglin.train.batches import Batches
+from xinglin.train.meter import Meter, MetricsFile, Sums, Values, peak_memory_bytes, ratios
 from xinglin.train.optim import build_optimizer, learning_rate
 
 SHOWN = ("loss", "accuracy", "margin", "grad_norm", "learning_rate", "tokens_per_second", "memory_bytes")
@@ -40,6 +40,10 @@ class Schedule:
     eval_every: int | None
     keep_best: bool = False
     early_stop: int | None = None
+    watch: str = "loss"
+    """The measured number that ``keep_best`` and ``early_stop`` go by."""
+    highest: bool = False
+    """Whether more of it is better."""
 
 
 @dataclass
@@ -48,11 +52,14 @@ class State:
 
     step: int = 0
     """Optimizer steps done."""
+    epoch: float = 0.0
     tokens: int = 0
     trained_tokens: int = 0
     seconds: float = 0.0
-    best_loss: float = math.inf
+    best: float | None = None
+    """Of what the schedule watches."""
     best_step: int = 0
+    evaluated_step: int = 0
     evaluations_since_best: int = 0
     first_loss: float | None = None
     last_loss: float | None = None
@@ -67,30 +74,30 @@ class Loop:
     """
 
     model: PackedModel
-    objective: ObjectiveProtocol
-    shards: Shards
-    plan: Plan
+    batches: Batches
     optimizer_config: Optimizer
     schedule: Schedule
     accelerator: Accelerator
     out: Path
     scratch: Path
     seed: int
-    eval_sets: dict[str, tuple[Shards, Plan, ObjectiveProtocol]] = field(default_factory=dict)
+    watched: dict[str, Callable[["Loop"], dict[str, float]]] = field(default_factory=dict)
+    """Name -> measures the model as it is now. The first one decides which step is the best."""
     stop_requested: Callable[[], bool] = lambda: False
     say: Callable[[str], None] = print
 
     def fit(self) -> State:
-        """Train to the end of the plan, from the newest checkpoint that verifies."""
+        """Train to the end of the steps, from the newest checkpoint that verifies."""
         self.state = State()
         self.model.to(self.accelerator.device)
         self.optimizer = build_optimizer(self.model, self.optimizer_config)
         self._resume()
+        self.saved_step = self.state.step
         self.wrapped, self.prepared = self.accelerator.prepare(self.model, self.optimizer)
         self.metrics = MetricsFile(self.out, resume_step=self.state.step)
         self.meter = Meter()
         try:
-            with progress(len(self.plan), "training") as bar:
+            with progress(len(self.batches.steps), "training") as bar:
                 bar.advance(self.state.step)
                 self._run(bar)
         finally:
@@ -101,25 +108,33 @@ class Loop:
 
     def _run(self, bar: Any) -> None:
         clock = time.perf_counter()
-        while self.state.step < len(self.plan) and not self.state.stopped_early:
-            number = self.state.step
-            step = self.plan[number]
-            self._step(number, step)
+        while not self.state.stopped_early:
+            try:
+                step = self.batches.steps[self.state.step]
+            except IndexError:
+                break
+            self._step(self.state.step, step)
             self.state.step += 1
+            self.state.epoch = step.epoch
             self.state.tokens += step.tokens
             self.state.trained_tokens += step.trained_tokens
             now = time.perf_counter()
             self.state.seconds, clock = self.state.seconds + now - clock, now
-            self._after(step, bar)
+            self._after(bar)
+        self._log()
+        if self.schedule.eval_every and self.state.evaluated_step != self.state.step:
+            self._evaluate()
+        if self.saved_step != self.state.step:
+            self._save()
 
-    def _after(self, step: Step, bar: Any) -> None:
-        done, last = self.state.step, self.state.step == len(self.plan)
+    def _after(self, bar: Any) -> None:
+        done = self.state.step
         stop = self.stop_requested()
-        evaluate = self.schedule.eval_every and (done % self.schedule.eval_every == 0 or last)
-        save = stop or last or done % self.schedule.save_every == 0
+        evaluate = self.schedule.eval_every and done % self.schedule.eval_every == 0
+        save = stop or done % self.schedule.save_every == 0
         fields: dict[str, Any] = {}
         if done % self.schedule.log_every == 0 or evaluate or save:
-            fields = self._log(step)
+            fields = self._log()
         bar.advance(1, **fields)
         if evaluate:
             self._evaluate()
@@ -127,27 +142,27 @@ class Loop:
             self._save()
         self.meter.restart_clock()
         if stop:
-            raise Interrupted(f"saved at step {done} of {len(self.plan)}")
+            raise Interrupted(f"saved at step {done} of {len(self.batches.steps)}")
 
     def _step(self, number: int, step: Step) -> None:
         torch.manual_seed(self.seed * 1_000_003 + number * 1_009 + self.accelerator.process_index)
-        rate = learning_rate(self.optimizer_config, number, len(self.plan))
+        rate = learning_rate(self.optimizer_config, number, len(self.batches.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.wrapped.train()
-        weight = max(self.objective.weight(step), 1.0)
+        objective = self.batches.objective
+        weight = max(objective.weight(step), 1.0)
         mine = step.micro_batches[self.accelerator.process_index]
-        sums: dict[str, Tensor] = {}
+        sums = Sums(weight)
         for index, indices in enumerate(mine):
-            packed = pack(self.shards, indices).to(self.accelerator.device)
+            packed = self.batches.pack(indices).to(self.accelerator.device)
             last = index == len(mine) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
                 with self.accelerator.autocast():
-                    loss, metrics = self.objective.loss(self.wrapped, packed, indices)
+                    loss, metrics = objective.loss(self.wrapped, packed, indices)
                 self.accelerator.backward(loss * (self.accelerator.num_processes / weight))
-            for name, value in {"loss": loss.detach(), **metrics}.items():
-                sums[name] = sums[name] + value if name in sums else value
-        means = {name: self.accelerator.reduce(value, "sum") / weight for name, value in sums.items()}
+            sums.add(loss, metrics)
+        values = sums.over_processes(self.accelerator)
         norm = self.accelerator.clip_grad_norm_(
             self.wrapped.parameters(), self.optimizer_config.max_grad_norm
         )
@@ -155,92 +170,85 @@ class Loop:
         if self.accelerator.scaler is None:
             # The fused optimizer skips the update where this is 1: bad numbers never reach the weights,
             # and nothing has to wait for the device to find out.
-            bad = ~(torch.isfinite(norm) & torch.isfinite(means["loss"]))
+            bad = ~(torch.isfinite(norm) & torch.isfinite(values["loss"][0]))
             self.optimizer.found_inf = bad.float().reshape(())  # type: ignore[attr-defined]
         self.prepared.step()
         self.prepared.zero_grad(set_to_none=True)
-        self.meter.add(number + 1, step.tokens, {**means, "grad_norm": norm})
+        self.meter.add(number + 1, step.tokens, {**values, "grad_norm": (norm, torch.ones_like(norm))})
 
-    def _log(self, step: Step) -> dict[str, Any]:
+    def _log(self) -> dict[str, Any]:
         rows, speed = self.meter.read()
         if not rows:
             return {}
         # With a loss scale (fp16), a gradient that overflows is part of finding the scale.
         vital = ("loss", "grad_norm") if self.accelerator.scaler is None else ("loss",)
         for number, values in rows:
-            if not all(math.isfinite(values[name]) for name in vital):
+            if not all(math.isfinite(values[name][0]) for name in vital):
                 self._refuse_non_finite(number, values)
             if self.state.first_loss is None:
-                self.state.first_loss = values["loss"]
-        number, last = rows[-1]
-        mean = {name: sum(values[name] for _, values in rows) / len(rows) for name in last}
+                self.state.first_loss = ratios([values])["loss"]
+        number = rows[-1][0]
+        mean = ratios([values for _, values in rows])
         self.state.last_loss = mean["loss"]
         row = {
             "kind": "train",
             "step": number,
-            "epoch": round(step.epoch, 4),
+            "epoch": round(self.state.epoch, 4),
             **mean,
-            "learning_rate": learning_rate(self.optimizer_config, number - 1, len(self.plan)),
+            "learning_rate": learning_rate(self.optimizer_config, number - 1, len(self.batches.steps)),
             "tokens": self.state.tokens,
             "trained_tokens": self.state.trained_tokens,
             "tokens_per_second": round(speed, 1),
             "memory_bytes": peak_memory_bytes(self.accelerator.device),
             "seconds": round(self.state.seconds, 3),
         }
-        if self.accelerator.is_main_process:
-            self.metrics.write(row)
+        self.write(row)
         return {name: row[name] for name in SHOWN if name in row}
 
-    def _refuse_non_finite(self, number: int, values: dict[str, float]) -> None:
-        lines = sorted(
-            {
-                int(self.shards.rows[i]) + 1
-                for part in self.plan[number - 1].micro_batches
-                for b in part
-                for i in b
-            }
-        )
-        shown = ", ".join(map(str, lines[:10])) + (", …" if len(lines) > 10 else "")
+    def write(self, row: dict[str, Any]) -> None:
+        """A row of ``metrics.jsonl``, from the first process only."""
+        if self.accelerator.is_main_process:
+            self.metrics.write(row)
+
+    def _refuse_non_finite(self, number: int, values: Values) -> None:
+        step = self.batches.steps[number - 1]
+        indices = np.concatenate([batch for part in step.micro_batches for batch in part])
         raise TrainingError(
-            f"step {number}: the loss is {values['loss']} (gradient norm {values['grad_norm']:.3g}) on lines {shown} "
-            f"of the training split; look at them, or lower the learning rate; the checkpoints before this step "
-            f"are kept and the run resumes from them"
+            f"step {number}: the loss is {ratios([values])['loss']} (gradient norm {values['grad_norm'][0]:.3g}) on "
+            f"{self.batches.source(indices)}; look at them, or lower the learning rate; the checkpoints before this "
+            f"step are kept and the run resumes from them"
         )
 
     @torch.no_grad()
     def _evaluate(self) -> None:
         self.wrapped.eval()
-        losses = []
-        for name, (shards, plan, objective) in self.eval_sets.items():
-            means = self.mean_over(shards, plan, objective)
-            losses.append(means["loss"])
-            if self.accelerator.is_main_process:
-                self.metrics.write({"kind": "eval", "step": self.state.step, "split": name, **means})
-        self._note_best(losses[0])
+        measured = []
+        for name, measure in self.watched.items():
+            means = measure(self)
+            measured.append(means)
+            self.write({"kind": "eval", "step": self.state.step, "split": name, **means})
+        self.state.evaluated_step = self.state.step
+        self._note_best(measured[0][self.schedule.watch])
 
-    def mean_over(self, shards: Shards, plan: Plan, objective: ObjectiveProtocol) -> dict[str, float]:
+    def mean_over(self, batches: Batches) -> dict[str, float]:
         """Loss and metrics over a whole set, weighted by trained token (or pair): the same for every batch size."""
-        total: dict[str, Tensor] = {}
-        weight = 0.0
-        for number in range(len(plan)):
-            step = plan[number]
-            weight += objective.weight(step)
+        total: dict[str, list[float]] = {}
+        for number in range(len(batches.steps)):
+            step = batches.steps[number]
+            sums = Sums(batches.objective.weight(step))
             for indices in step.micro_batches[self.accelerator.process_index]:
-                packed = pack(shards, indices).to(self.accelerator.device)
+                packed = batches.pack(indices).to(self.accelerator.device)
                 with self.accelerator.autocast():
-                    loss, metrics = objective.loss(self.wrapped, packed, indices)
-                for name, value in {"loss": loss, **metrics}.items():
-                    total[name] = total.get(name, torch.zeros((), dtype=torch.float64)) + value.double().cpu()
-        return {
-            name: (
-                self.accelerator.reduce(value.to(self.accelerator.device), "sum") / max(weight, 1.0)
-            ).item()
-            for name, value in total.items()
-        }
+                    sums.add(*batches.objective.loss(self.wrapped, packed, indices))
+            for name, (value, weight) in sums.over_processes(self.accelerator).items():
+                entry = total.setdefault(name, [0.0, 0.0])
+                entry[0], entry[1] = entry[0] + value.item(), entry[1] + weight.item()
+        return ratios([{name: (value, weight) for name, (value, weight) in total.items()}])
 
-    def _note_best(self, loss: float) -> None:
-        if loss < self.state.best_loss:
-            self.state.best_loss, self.state.best_step = loss, self.state.step
+    def _note_best(self, value: float) -> None:
+        best = self.state.best
+        if best is None or (value > best if self.schedule.highest else value < best):
+            self.state.best, self.state.best_step = value, self.state.step
             self.state.evaluations_since_best = 0
             if self.schedule.keep_best and self.accelerator.is_main_process:
                 checkpoint.save_best(self.scratch / "best", self._plain_model(), self.state.step)
@@ -250,6 +258,7 @@ class Loop:
         self.state.stopped_early = bool(patience and self.state.evaluations_since_best >= patience)
 
     def _save(self) -> None:
+        self.saved_step = self.state.step
         if self.accelerator.is_main_process:
             weights = checkpoint.trainable_weights(self._plain_model())
             scaler = self.accelerator.scaler
@@ -274,12 +283,12 @@ class Loop:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(found.optimizer["scaler"])
         self.state = State(**found.state)
-        self.say(f"resuming at step {self.state.step} of {len(self.plan)}")
+        self.say(f"resuming at step {self.state.step} of {len(self.batches.steps)}")
 
     def _load_best(self) -> None:
         weights, step = checkpoint.load_best(self.scratch / "best")
         checkpoint.load_weights(self._plain_model(), weights)
-        self.say(f"ending with the weights of step {step}, the lowest evaluation loss")
+        self.say(f"ending with the weights of step {step}, the best evaluation")
 
     def _plain_model(self) -> nn.Module:
         model: nn.Module = self.accelerator.unwrap_model(self.wrapped)

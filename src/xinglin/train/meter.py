@@ -3,11 +3,12 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from xinglin.runtime import atomic
@@ -23,33 +24,77 @@ def peak_memory_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+Values = Mapping[str, tuple[float, float]]
+"""Name -> a sum and the number that it is divided by."""
+
+
+def ratios(rows: Sequence[Values]) -> dict[str, float]:
+    """Each number's mean over ``rows``; one that was divided by nothing is left out."""
+    found: dict[str, tuple[float, float]] = {}
+    for row in rows:
+        for name, (value, weight) in row.items():
+            before = found.get(name, (0.0, 0.0))
+            found[name] = before[0] + value, before[1] + weight
+    return {name: value / weight for name, (value, weight) in found.items() if weight}
+
+
+class Sums:
+    """Loss and metrics of one step, added up over its micro-batches and then over all processes."""
+
+    def __init__(self, weight: float):
+        self._weight = weight
+        self._values: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
+
+    def add(self, loss: Tensor, metrics: Mapping[str, Tensor | tuple[Tensor, Tensor]]) -> None:
+        """A micro-batch's sums; a metric with a weight of its own comes as (sum, weight)."""
+        for name, entry in {"loss": loss, **metrics}.items():
+            value, weight = entry if isinstance(entry, tuple) else (entry, None)
+            value = value.detach().double()
+            self._values[name] = self._values[name] + value if name in self._values else value
+            if weight is not None:
+                weight = weight.detach().double()
+                self._weights[name] = self._weights[name] + weight if name in self._weights else weight
+
+    def over_processes(self, accelerator: Accelerator) -> dict[str, tuple[Tensor, Tensor]]:
+        """Name -> (sum, weight), the same on every process."""
+        if not self._values:
+            return {}
+        names = list(self._values)
+        device = accelerator.device
+        whole = torch.tensor(self._weight / accelerator.num_processes, dtype=torch.float64, device=device)
+        pairs = torch.stack(
+            [torch.stack([self._values[name].reshape(()), self._weights.get(name, whole)]) for name in names]
+        )
+        pairs = accelerator.reduce(pairs, "sum") if accelerator.num_processes > 1 else pairs
+        return {name: (pair[0], pair[1]) for name, pair in zip(names, pairs, strict=True)}
+
+
 class Meter:
     """Rows of step numbers that wait on the device until ``read``."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []
-        self._rows: list[Tensor] = []
-        self._steps: list[int] = []
+        self._rows: list[tuple[int, list[str], Tensor]] = []
         self._started = time.perf_counter()
         self._tokens = 0
 
-    def add(self, step: int, tokens: int, values: Mapping[str, Tensor]) -> None:
-        """Scalars of one step; the names must be the same in every step."""
-        self._names = list(values)
-        self._rows.append(torch.stack([value.detach().float() for value in values.values()]))
-        self._steps.append(step)
+    def add(self, step: int, tokens: int, values: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """(sum, weight) of each number of one step."""
+        flat = [part.detach().double().reshape(()) for pair in values.values() for part in pair]
+        self._rows.append((step, list(values), torch.stack(flat)))
         self._tokens += tokens
 
-    def read(self) -> tuple[list[tuple[int, dict[str, float]]], float]:
+    def read(self) -> tuple[list[tuple[int, Values]], float]:
         """(step, values) of each step since the last call, and useful tokens per second over them."""
-        rows = torch.stack(self._rows).tolist() if self._rows else []
-        named = [
-            (step, dict(zip(self._names, row, strict=True)))
-            for step, row in zip(self._steps, rows, strict=True)
-        ]
+        numbers = torch.cat([row for _, _, row in self._rows]).tolist() if self._rows else []
+        named, start = [], 0
+        for step, names, row in self._rows:
+            part = numbers[start : start + len(row)]
+            start += len(row)
+            named.append((step, dict(zip(names, zip(part[::2], part[1::2], strict=True), strict=True))))
         now = time.perf_counter()
         speed = self._tokens / max(now - self._started, 1e-9)
-        self._rows, self._steps, self._tokens, self._started = [], [], 0, now
+        self._rows, self._tokens, self._started = [], 0, now
         return named, speed
 
     def restart_clock(self) -> None:

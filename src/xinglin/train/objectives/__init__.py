@@ -2,7 +2,7 @@
 
     group: int                                    sequences that belong together (2 for pairs)
     weight(step: Step) -> float                   what the summed loss of a step is divided by
-    loss(model, packed, extra) -> (sum, metrics)  summed loss of a packed batch, and sums for the log
+    loss(model, packed, indices) -> (sum, metrics)  summed loss of a packed batch, and sums for the log
 
 The loop knows batches, accumulation, clipping, schedule, logging, saving and resuming; an objective knows tensors.
 """
@@ -29,9 +29,9 @@ class ObjectiveProtocol(Protocol):
 
     def loss(
         self, model: PackedModel, packed: Packed, indices: npt.NDArray[np.int64]
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The summed loss of ``packed`` and, per metric, a sum that is divided by the same weight.
+    ) -> tuple[Tensor, Mapping[str, Tensor | tuple[Tensor, Tensor]]]:
+        """The summed loss of ``packed`` and, per metric, a sum that is divided by the same weight, or by its own.
 
-        ``indices`` are the shard positions of its sequences.
+        ``indices`` are the numbers of its sequences. A metric with a weight of its own is a pair (sum, weight).
         """
         ...

@@ -1,0 +1,49 @@
+"""Where the loop takes its steps from: an order of sequences, the packed tensors, and what is lowered on them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from xinglin.data.packing import Packed, Step, pack
+from xinglin.data.shards import Shards
+from xinglin.train.objectives import ObjectiveProtocol
+
+Ints = npt.NDArray[np.int64]
+
+
+class Steps(Protocol):
+    """The order of a run: ``steps[number]`` must be the same whenever and however often it is asked for."""
+
+    def __len__(self) -> int:
+        """How many steps the learning rate is laid out for."""
+        ...
+
+    def __getitem__(self, step: int, /) -> Step:
+        """Raises IndexError past the last step."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Steps, and what a micro-batch of them is made of."""
+
+    steps: Steps
+    pack: Callable[[Ints], Packed]
+    """Sequence numbers, as a step's micro-batch has them -> the packed batch."""
+    objective: ObjectiveProtocol
+    source: Callable[[Ints], str]
+    """Sequence numbers -> where they come from, for an error message."""
+
+
+def shard_batches(shards: Shards, steps: Steps, objective: ObjectiveProtocol, *, split: str) -> Batches:
+    """Batches of the token shards of one split."""
+
+    def source(indices: Ints) -> str:
+        lines = sorted({int(shards.rows[index]) + 1 for index in indices})
+        shown = ", ".join(map(str, lines[:10])) + (", …" if len(lines) > 10 else "")
+        return f"lines {shown} of split '{split}'"
+
+    return Batches(steps, lambda indices: pack(shards, indices), objective, source)

@@ -1,0 +1,150 @@
+"""From an open session to an artifact: run the loop, save, sum up."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from xinglin.data.records import Conversation, Preference, Question
+from xinglin.data.shards import Shards
+from xinglin.data.splits import read_split, split_file
+from xinglin.errors import ModelError, TrainingError
+from xinglin.models.adapt import count_parameters
+from xinglin.report.plots import loss_plot
+from xinglin.runtime.artifact import interval
+from xinglin.runtime.stage_run import Outcome
+from xinglin.train.batches import Batches, shard_batches
+from xinglin.train.loop import Loop, Schedule, State
+from xinglin.train.meter import peak_memory_bytes
+from xinglin.train.objectives import ObjectiveProtocol
+from xinglin.train.saving import save_model
+from xinglin.train.session import Session
+
+EVALUATIONS = 10
+
+
+class BatchesFor(Protocol):
+    """Builds the batches of a split, in the stage's own order or, for an evaluation, once through."""
+
+    def __call__(self, session: Session, split: str, *, training: bool) -> Batches: ...
+
+
+def train(session: Session, batches_for: BatchesFor) -> Outcome:
+    """Run the loop over the stage's splits and leave weights, metrics and plot in ``run.out``."""
+    config = session.config
+    with session.packed():
+        batches = batches_for(session, config.split, training=True)
+        watched: dict[str, Callable[[Loop], dict[str, float]]] = {}
+        if config.eval_split:
+            held = batches_for(session, config.eval_split, training=False)
+            watched[config.eval_split] = partial(Loop.mean_over, batches=held)
+        loop = build_loop(session, batches, watched)
+        state = loop.fit()
+    return finish(session, loop, state)
+
+
+def build_loop(
+    session: Session,
+    batches: Batches,
+    watched: dict[str, Callable[[Loop], dict[str, float]]],
+    *,
+    watch: str = "loss",
+    highest: bool = False,
+) -> Loop:
+    """The loop of a stage. ``watch`` is the measured number that its best step is chosen by."""
+    config, run = session.config, session.run
+    every = config.eval_every_steps or max(1, math.ceil(len(batches.steps) / EVALUATIONS))
+    return Loop(
+        model=session.model,
+        batches=batches,
+        optimizer_config=config.optimizer,
+        schedule=Schedule(
+            config.log_every_steps,
+            config.save_every_steps,
+            every if watched else None,
+            config.keep_best,
+            config.early_stop,
+            watch,
+            highest,
+        ),
+        accelerator=session.accelerator,
+        out=run.out,
+        scratch=run.scratch,
+        seed=run.seed,
+        watched=watched,
+        stop_requested=run.stop_requested,
+    )
+
+
+def split_batches(
+    session: Session,
+    split: str,
+    *,
+    objective: Callable[[Session, Shards], ObjectiveProtocol],
+    training: bool,
+) -> Batches:
+    """Batches of a split's token shards, with the objective that is built for them.
+
+    Raises:
+        TrainingError: the split holds preferences and the objective takes single sequences.
+    """
+    shards = session.shards(split)
+    built = objective(session, shards)
+    if built.group != shards.group:
+        raise TrainingError(
+            f"split '{split}' holds preferences, and this stage would learn the rejected answers too; "
+            "name a split of documents or conversations"
+        )
+    return shard_batches(shards, session.plan(shards, training=training), built, split=split)
+
+
+def finish(session: Session, loop: Loop, state: State) -> Outcome:
+    """Save the model and plot the loss (first process only), and sum the run up."""
+    if session.accelerator.is_main_process:
+        save_model(session)
+        loss_plot(session.run.out / "metrics.jsonl", session.run.out / "loss.png")
+    return _outcome(session, loop, state)
+
+
+def _outcome(session: Session, loop: Loop, state: State) -> Outcome:
+    total, trainable = count_parameters(session.adapted)
+    speed = state.tokens / state.seconds if state.seconds else 0.0
+    details = {
+        "steps": state.step,
+        "epochs": round(state.epoch, 3),
+        "tokens": state.tokens,
+        "trained_tokens": state.trained_tokens,
+        "seconds": round(state.seconds, 1),
+        "tokens_per_second": round(speed, 1),
+        "peak_memory_bytes": peak_memory_bytes(session.accelerator.device),
+        "forecast_memory_bytes": session.forecast_bytes,
+        "parameters": total,
+        "trainable_parameters": trainable,
+        "first_loss": state.first_loss,
+        "final_loss": state.last_loss,
+        "best_step": state.best_step or None,
+        "best_evaluation": state.best,
+        "stopped_early": state.stopped_early,
+    }
+    metrics = {"train.loss": interval(state.last_loss)} if state.last_loss is not None else {}
+    if state.best is not None:
+        metrics[f"eval.{loop.schedule.watch}"] = interval(state.best)
+    kind = "adapter" if session.config.tuning == "lora" else "model"
+    return Outcome(kind, metrics, {"train": details, "example": example(session)})
+
+
+def example(session: Session) -> list[list[Any]]:
+    """The first record of the training split as the model sees it: [text, trained] pieces."""
+    path = split_file(session.run.artifact(session.config.data or ""), session.config.split)
+    record = next(read_split(path), None)
+    if record is None:
+        raise ModelError(f"{path}: empty")
+    renderer = session.renderer
+    if isinstance(record, Conversation):
+        segments = renderer.conversation(record.messages)
+    elif isinstance(record, Preference):
+        segments = renderer.preference(record.prompt, record.chosen)
+    else:
+        assert not isinstance(record, Question)  # their shards could not have been made
+        segments = renderer.document(record.text)
+    return renderer.visible(renderer.encode([segments])[0])

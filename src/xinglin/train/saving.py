@@ -1,0 +1,22 @@
+"""Leave a trained model behind in the form that every tool loads."""
+
+from pathlib import Path
+from typing import Any
+
+from xinglin.models.adapter import write_base
+from xinglin.train.session import Session
+
+
+def save_model(session: Session) -> None:
+    """The weights in Hugging Face form: an adapter that names its base, or a full model in its own precision."""
+    session.core.config.use_cache = True
+    out: Path = session.run.out
+    session.tokenizer.chat_template = session.renderer.template_text
+    session.tokenizer.save_pretrained(out)
+    adapted: Any = session.adapted
+    if session.config.tuning == "lora":
+        adapted.peft_config["default"].base_model_name_or_path = session.base.removeprefix("hub:")
+        adapted.save_pretrained(out, save_embedding_layers=False)  # never resized; "auto" asks the hub
+        write_base(out, session.base, seed=session.run.seed, final_folder=session.run.final)
+    else:
+        session.core.to(session.base_dtype).save_pretrained(out)  # type: ignore[arg-type]
