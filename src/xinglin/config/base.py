@@ -7,10 +7,18 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Config(BaseModel):
-    """Unknown keys and wrong types are errors; the string under a field is its documentation."""
+    """Unknown keys and wrong types are errors; the string under a field is its documentation.
+
+    A key that is a word of Python, such as ``continue``, is the alias of a field ``continue_``.
+    """
 
     model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        serialize_by_alias=True,
     )
 
 

@@ -27,7 +27,7 @@ class Setting:
 def settings(model: type[BaseModel], *, prefix: str = "") -> Iterator[Setting]:
     """Every field of ``model``, and below each those of the config class that it holds."""
     for name, field in model.model_fields.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{field.alias or name}"
         inner, step = _inner(field.annotation)
         doc = " ".join((field.description or "").split())
         yield Setting(key, _bounded(type_text(field.annotation), field.metadata), _default(field, inner), doc)

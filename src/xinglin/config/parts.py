@@ -8,6 +8,8 @@ from xinglin.config.base import Config, DataInput, ModelInput, StageConfig
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Above = Annotated[float, Field(gt=0)]
+AtLeastZero = Annotated[float, Field(ge=0)]
 
 
 class Lora(Config):
@@ -15,39 +17,76 @@ class Lora(Config):
 
     rank: Positive = 8
     """Rank of the update."""
-    alpha: Annotated[float, Field(gt=0)] = 16.0
+    alpha: Above = 16.0
     """The update is scaled by alpha / rank."""
     dropout: Fraction = 0.0
     """Dropout on the adapter's input."""
     targets: Literal["all-linear"] | list[str] = "all-linear"
     """Names of the linear layers that get an adapter, e.g. ``[query_key_value]``; all but the head by default."""
+    rank_pattern: dict[str, Positive] = Field(default={})
+    """Other ranks for some layers: the end of a layer's name, or a pattern -> rank, e.g. ``{q_proj: 16}``."""
+    alpha_pattern: dict[str, Above] = Field(default={})
+    """Other alphas for some layers, in the same way."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank) instead (arXiv 2312.03732), which keeps high ranks from learning slower."""
+    dora: bool = False
+    """Train the length of every weight row apart from its direction (arXiv 2402.09353). Slower."""
+    init: Literal["default", "gaussian", "pissa", "olora"] = "default"
+    """How an adapter starts. ``pissa`` (arXiv 2404.02948) and ``olora`` (arXiv 2406.01775) take the base's own main
+    directions out of it and train those; what is saved is a plain adapter of twice the rank on the whole base."""
+    train_embeddings: Literal["none", "new", "all"] = "none"
+    """Input and output embeddings that are trained beside the adapter: only the tokens that a vocabulary stage
+    added (``new``), or every token. A head that is tied stays tied."""
+
+    @model_validator(mode="after")
+    def _exact(self) -> "Lora":
+        if self.dora and self.init in ("pissa", "olora"):
+            raise ValueError(f"dora with init {self.init} cannot be saved exactly; drop one of them")
+        return self
 
 
 class Freeze(Config):
-    """Train the last layers only."""
+    """Train some layers only."""
 
     trainable_layers: Positive = 2
-    """How many of the last layers are trained, with the final norm and the head."""
+    """How many layers are trained."""
+    which: Literal["last", "first", "new"] = "last"
+    """``last``: with the final norm and the head. ``first``: with the input embeddings. ``new`` (LLaMA Pro, arXiv
+    2401.02415): copies of layers, put in evenly, that start without effect; the saved model has more layers."""
 
 
 class Optimizer(Config):
-    """AdamW (arXiv 1711.05101) and its learning-rate schedule."""
+    """What updates the weights, and its learning-rate schedule."""
 
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    name: Literal["adamw", "adamw_8bit", "adafactor", "muon"] = "adamw"
+    """``adamw`` (arXiv 1711.05101); ``adamw_8bit``: its state in 8 bits, needs a CUDA GPU and bitsandbytes;
+    ``adafactor`` (arXiv 1804.04235): almost no state; ``muon`` (arXiv 2502.16982) for hidden matrices, with adamw
+    for the rest, at the same learning rate as adamw."""
+    learning_rate: Above = 1e-4
     """Peak learning rate."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the rate falls after the warm-up."""
-    warmup: Annotated[float, Field(ge=0)] = 0.03
+    schedule: Literal["cosine", "linear", "constant", "wsd", "inverse_sqrt"] = "cosine"
+    """How the rate falls after the warm-up. ``wsd`` (arXiv 2405.18392): constant, then a short decay."""
+    warmup: AtLeastZero = 0.03
     """Warm-up: below 1 a share of all steps, from 1 on a number of steps."""
+    decay_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of all steps that the decay of ``schedule: wsd`` takes, at the end."""
     final_ratio: Fraction = 0.0
     """The rate at the end, as a share of the peak."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: AtLeastZero = 0.0
     """Decoupled weight decay, on matrices only."""
+    decay_embeddings: bool = True
+    """Whether weight decay counts for embeddings and a head over the vocabulary too."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each layer's rate is that of the layer above it times this; the head has the full rate."""
+    lora_plus_ratio: Above = 1.0
+    """Rate of LoRA's B matrices over that of its A matrices (LoRA+, arXiv 2402.12354, which uses 16)."""
+    head_ratio: Above = 1.0
+    """Rate of a new score or value head over that of the other weights."""
     betas: list[Fraction] = Field(default=[0.9, 0.999], min_length=2, max_length=2)
-    """Decay rates of the moment estimates."""
-    epsilon: Annotated[float, Field(gt=0)] = 1e-8
-    """Added to the denominator."""
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Decay rates of AdamW's moment estimates."""
+    epsilon: Above = 1e-8
+    """Added to AdamW's denominator."""
+    max_grad_norm: Above = 1.0
     """Gradients are scaled down to this norm over all parameters."""
 
 
@@ -73,7 +112,17 @@ class TrainingConfig(StageConfig):
     """What happens to longer ones. ``split`` makes several of one: nothing is lost."""
 
     tuning: Literal["full", "lora", "freeze"] = "lora"
-    """Train all weights, low-rank adapters, or the last layers."""
+    """Train all weights, low-rank adapters, or some layers."""
+    continue_: Literal["new", "same"] = Field(default="new", alias="continue")
+    """What becomes of an adapter given as ``model``. ``new``: it is merged in memory and is part of the model that
+    training starts from, the reference of DPO and PPO too; a LoRA adapter is a new one on top. ``same``: that very
+    adapter is trained on, over its own base, which without any adapter is then the reference (``tuning: lora``)."""
+    quantization: Literal["none", "4bit", "8bit"] = "none"
+    """Keep the frozen base in 4 bits (NF4, doubly quantised: QLoRA, arXiv 2305.14314) or in 8; needs
+    ``tuning: lora``, a CUDA GPU and bitsandbytes."""
+    neftune_alpha: Above | None = None
+    """Noise on the input embeddings while training (NEFTune, arXiv 2310.05914): uniform within
+    alpha / sqrt(tokens of the sequence x width). 5 is usual."""
     lora: Lora = Lora()
     """Settings of ``tuning: lora``."""
     freeze: Freeze = Freeze()
@@ -121,4 +170,10 @@ class TrainingConfig(StageConfig):
             raise ValueError("keep_best, early_stop and eval_every_steps need an eval_split")
         if self.eval_split == self.split:
             raise ValueError("eval_split is the training split; evaluate on rows that are not trained on")
+        for key, off in (
+            ("continue", self.continue_ == "new"),
+            ("quantization", self.quantization == "none"),
+        ):
+            if self.tuning != "lora" and not off:
+                raise ValueError(f"{key} is for tuning: lora, not for {self.tuning}; leave it out")
         return self

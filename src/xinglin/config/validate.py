@@ -109,9 +109,8 @@ def _explain(path: Keys, entries: list[dict[str, Any]], parents: list[type[BaseM
     entry = entries[0]
     kind = entry["type"]
     if kind == "extra_forbidden":
-        return "unknown key", nearest(
-            path[-1], sorted({name for parent in parents for name in parent.model_fields})
-        )
+        known = {field.alias or name for parent in parents for name, field in parent.model_fields.items()}
+        return "unknown key", nearest(path[-1], sorted(known))
     if kind in ("missing", "union_tag_not_found"):
         docs = [
             parent.model_fields[path[-1]].description for parent in parents if path[-1] in parent.model_fields
