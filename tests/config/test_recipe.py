@@ -92,7 +92,7 @@ stages:
         "toy.yaml:16: stages.third.data: stage 'later' does not come earlier; move it up",
         "toy.yaml:17: stages.later.files: got the text 'x', expected a list",
         "toy.yaml:18: stages.empty.files: is missing; add it: Text files to read",
-        "toy.yaml:19: stages.none: is no mapping; write none: {kind: …} with one of count, fail, join, words",
+        "toy.yaml:19: stages.none: is no mapping; write none: {kind: …} with one of count, fail, join, judge, words",
         "--set: stages.count.adapter: got 1, expected true or false",
         "--set: stages.cout.kind: is missing; did you mean 'count'?",
     ]
@@ -154,4 +154,72 @@ def test_local_folders_are_known_by_their_files(tmp_path: Path) -> None:
         "name the folder that has",
         "toy.yaml:3: stages.a.models.2: stage 'a' does not come earlier",
         "toy.yaml:4: stages.b.data: model is a model, this needs a dataset; name another one",
+    ]
+
+
+def test_inputs_in_settings_in_lists(tmp_path: Path) -> None:
+    recipe = load(
+        tmp_path,
+        "model: tiny:qwen3\nstages:\n  judge: {kind: judge}\n  late: {kind: judge}\n"
+        "  a: {kind: join, judges: &judges [{name: plain}, {name: judged}]}\n"
+        "  b: {kind: join, judges: [{name: judged, model: stage:judge}, {name: judged}]}\n"
+        "  last: {kind: judge}\n"
+        "  c: {kind: join, judges: *judges}\n",
+    )
+    texts = {
+        name: {field: each.text for field, each in recipe.stages[name].inputs.items()}
+        for name in ("a", "b", "c")
+    }
+    assert texts == {
+        "a": {"models.0": "base", "judges.1.model": "stage:late"},
+        "b": {"models.0": "stage:a", "judges.0.model": "stage:judge", "judges.1.model": "stage:late"},
+        "c": {"models.0": "stage:b", "judges.1.model": "stage:last"},
+    }
+    assert recipe.stages["a"].config.model_dump()["judges"][1] == {"name": "judged", "model": "stage:late"}
+    again = load(tmp_path, recipe.text)
+    assert {name: stage.config for name, stage in again.stages.items()} == {
+        name: stage.config for name, stage in recipe.stages.items()
+    }
+
+
+def test_bad_inputs_in_settings_in_lists(tmp_path: Path) -> None:
+    text = (
+        "model: tiny:qwen3\nstages:\n  one: {kind: join}\n  two:\n    kind: join\n    model: [1]\n"
+        "    judges:\n      - {name: judged, model: stage:none}\n      - name: judged\n        model: stage:one\n"
+        "      - {name: judged, model: base}\n      - {name: plain, model: base}\n"
+    )
+    assert problems(tmp_path, text) == [
+        "toy.yaml:6: stages.two.model: unknown key; did you mean 'models'?",
+        "toy.yaml:8: stages.two.judges.0.model: there is no stage 'none'; did you mean 'one'?",
+        "toy.yaml:10: stages.two.judges.1.model: stage 'one' makes a model, this needs a reward model; "
+        "name another one",
+        "toy.yaml:11: stages.two.judges.2.model: the recipe's model is a model, this needs a reward model; "
+        "name another one",
+        "toy.yaml:12: stages.two.judges.3.model: unknown key; known: name, weight",
+    ]
+    text = "model: tiny:qwen3\nstages:\n  one:\n    kind: join\n    judges:\n      - {name: judged}\n"
+    assert problems(tmp_path, text) == [
+        "toy.yaml:6: stages.one.judges.0.model: no earlier stage makes a reward model; "
+        "add one before it, or name a folder here"
+    ]
+
+
+def test_a_model_that_scores_is_known_by_its_architecture(tmp_path: Path) -> None:
+    for folder, file, text in [
+        ("scorer", "config.json", '{"architectures": ["Qwen3ForSequenceClassification"]}'),
+        ("adapter", "adapter_config.json", '{"task_type": "SEQ_CLS"}'),
+        ("writer", "config.json", '{"architectures": ["Qwen3ForCausalLM"]}'),
+    ]:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text(text, encoding="utf-8")
+    judges = "[{name: judged, model: TMP/scorer}, {name: judged, model: TMP/adapter}]"
+    recipe = load(tmp_path, f"model: TMP/writer\nstages: {{one: {{kind: join, judges: {judges}}}}}\n")
+    assert [each.produces for each in recipe.stages["one"].inputs.values()] == [
+        ("model",),
+        ("reward_model",),
+        ("reward_model",),
+    ]
+    text = "model: TMP/writer\nstages: {one: {kind: join, judges: [{name: judged, model: TMP/writer}]}}\n"
+    assert problems(tmp_path, text) == [
+        "toy.yaml:2: stages.one.judges.0.model: writer is a model, this needs a reward model; name another one"
     ]

@@ -37,6 +37,10 @@ ModelInput = Annotated[str | None, Input(("model", "adapter"))]
 None: the nearest earlier stage that makes a model, else ``base``."""
 
 
+RewardInput = Annotated[str | None, Input(("reward_model",))]
+"""``stage:NAME`` of a reward stage, a local folder, or ``hub:org/name``. None: the nearest earlier reward stage."""
+
+
 class StageConfig(Config):
     """What every stage has. A stage's file is named after its kind."""
 

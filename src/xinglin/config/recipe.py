@@ -1,22 +1,24 @@
 """A recipe: which stages run in which order, and what each one starts from. Everything wrong is said at once."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from xinglin import plugins
 from xinglin.config.base import Config, Input, StageConfig
 from xinglin.config.load import OVERRIDE, Document, load_document
 from xinglin.config.tiny import is_tiny, parse_tiny
-from xinglin.config.validate import validate
+from xinglin.config.validate import field_models, validate
 from xinglin.errors import PluginError, Problem, RecipeError, XinglinError
 
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+_SCORES = ("ForSequenceClassification", '"SEQ_CLS"')
+"""How the settings of a model, or of an adapter, tell that it scores texts instead of writing them."""
 StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
@@ -55,7 +57,7 @@ class Stage:
     module: ModuleType
     config: StageConfig
     inputs: dict[str, Reference]
-    """Config field -> reference; the items of a list are ``field.0``, ``field.1``, …"""
+    """Config key -> reference: ``model``, ``models.0`` in a list, ``rewards.0.model`` in settings in a list."""
     sources: dict[str, str]
     """Label -> content hash of every external input."""
 
@@ -126,12 +128,11 @@ class _Reader:
             return None
         config, problems = validate(module.Config, data, document=self.document, keys=keys)
         self.problems += problems
-        written = {field: data[field] for field, _, _ in input_fields(module.Config) if field in data}
-        inputs = self._resolve(name, module.Config, written if config is None else dict(config))
+        inputs = self._resolve(name, module.Config, data if config is None else config.model_dump())
         self.made[name] = produces(module, config)
         if config is None:
             return None
-        config = config.model_copy(update=self._spell_out(name, config, inputs))
+        config = self._spell_out(name, config, inputs)
         try:
             sources = module.sources(config) if hasattr(module, "sources") else {}
         except XinglinError as error:
@@ -160,28 +161,23 @@ class _Reader:
 
     def _resolve(self, name: str, config: type[StageConfig], values: dict[str, Any]) -> dict[str, Reference]:
         """What the inputs among ``values`` stand for; one left out (None) is found."""
-        inputs = {}
-        for field, mark, many in input_fields(config):
-            if field not in values:
-                continue
-            value = values[field]
-            for index, text in enumerate(value if isinstance(value, list) else [value]):
-                key = f"{field}.{index}" if many else field
-                if text is None or isinstance(text, str):
-                    reference = self._reference(
-                        text, ("stages", name, *key.split(".")), mark.kinds, before=name
-                    )
-                    inputs |= {key: reference} if reference else {}
-        return inputs
+        found = {
+            ".".join(place.keys): self._reference(
+                place.text, ("stages", name, *place.keys), place.mark.kinds, before=name
+            )
+            for place in inputs_of(config, values)
+        }
+        return {key: reference for key, reference in found.items() if reference}
 
-    def _spell_out(self, name: str, config: StageConfig, inputs: dict[str, Reference]) -> dict[str, Any]:
-        """The input fields of ``config`` with nothing left out; the recipe's text gets them too."""
-        filled: dict[str, Any] = {}
-        for field, _, many in input_fields(type(config)):
-            texts = [inputs[key].text for key in inputs if key.split(".")[0] == field]
-            filled[field] = texts if many else next(iter(texts), None)
-            if filled[field] != getattr(config, field):
-                self.document.set_default(("stages", name, field), filled[field])
+    def _spell_out(self, name: str, config: StageConfig, inputs: dict[str, Reference]) -> StageConfig:
+        """``config`` with no input left out; the recipe's text gets them too."""
+        filled: Any = config
+        for key, reference in inputs.items():
+            filled = _replaced(filled, key.split("."), reference.text)
+        before, after = config.model_dump(mode="json"), filled.model_dump(mode="json")
+        for field in type(config).model_fields:
+            if before.get(field) != after.get(field):
+                self.document.set_default(("stages", name, field), after[field])
         return filled
 
     def _reference(
@@ -264,22 +260,54 @@ def produces(module: ModuleType, config: StageConfig | None) -> tuple[str, ...]:
     return (module.PRODUCES,) if isinstance(module.PRODUCES, str) else tuple(module.PRODUCES)
 
 
-def input_fields(config: type[StageConfig]) -> Iterator[tuple[str, Input, bool]]:
-    """Every field of ``config`` that is an input: name, mark, and whether it is a list of inputs."""
+class Place(NamedTuple):
+    """An input in the settings of a stage."""
+
+    keys: tuple[str, ...]
+    """Field names, and numbers for the items of lists: ``("rewards", "0", "model")``."""
+    mark: Input
+    text: str | None
+
+
+def inputs_of(config: type[BaseModel], values: Mapping[str, Any]) -> Iterator[Place]:
+    """Every input among ``values``, the settings of a ``config`` as plain data, those of nested settings too."""
     for name, field in config.model_fields.items():
-        marks = [mark for mark in (*field.metadata, *_marks(field.annotation)) if isinstance(mark, Input)]
-        if marks:
-            yield name, marks[0], _is_list(field.annotation)
+        if name not in values:
+            continue
+        mark = next((m for m in (*field.metadata, *_marks(field.annotation)) if isinstance(m, Input)), None)
+        value = values[name]
+        items = [((name, str(i)), item) for i, item in enumerate(value)] if isinstance(value, list) else []
+        for keys, item in items or [((name,), value)]:
+            if mark and (item is None or isinstance(item, str)):
+                yield Place(keys, mark, item)
+            elif not mark and isinstance(item, Mapping):
+                inner = next((model for model in field_models(field) if _may_be(model, item)), None)
+                for place in inputs_of(inner, item) if inner else ():
+                    yield place._replace(keys=(*keys, *place.keys))
 
 
 def _marks(annotation: Any) -> Iterator[Any]:
+    """The marks of a type and of what it is made of; settings in it have marks of their own."""
     yield from getattr(annotation, "__metadata__", ())
     for argument in get_args(annotation):
         yield from _marks(argument)
 
 
-def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) is list or any(_is_list(argument) for argument in get_args(annotation))
+def _may_be(model: type[BaseModel], values: Mapping[str, Any]) -> bool:
+    """Whether ``values`` have the ``name`` by which one kind of settings in a union is told from the others."""
+    name = model.model_fields.get("name")
+    names = get_args(name.annotation) if name else ()
+    return not names or values.get("name") in names
+
+
+def _replaced(value: Any, keys: Sequence[str], text: str) -> Any:
+    """``value``, settings or a list, with ``text`` at ``keys``; nothing is validated again."""
+    if not keys:
+        return text
+    key, *rest = keys
+    if isinstance(value, list):
+        return [_replaced(item, rest, text) if str(i) == key else item for i, item in enumerate(value)]
+    return value.model_copy(update={key: _replaced(getattr(value, key), rest, text)})
 
 
 def _named(text: str) -> Reference | None:
@@ -288,7 +316,7 @@ def _named(text: str) -> Reference | None:
         parse_tiny(text)
         return Reference(text, "model", text, ("model",))
     if text.startswith("hub:"):
-        return Reference(text, "model", text, ("model", "adapter"))
+        return Reference(text, "model", text, ("model", "adapter", "reward_model"))
     return None
 
 
@@ -307,14 +335,17 @@ def _folder(text: str) -> Reference:
         return Reference(text, "artifact", str(folder), (kind,))
     for file, kind in (("adapter_config.json", "adapter"), ("config.json", "model")):
         if (folder / file).is_file():
-            return Reference(text, "model", str(folder), (kind,))
+            settings = (folder / file).read_text(encoding="utf-8")
+            scores = any(mark in settings for mark in _SCORES)
+            return Reference(text, "model", str(folder), ("reward_model" if scores else kind,))
     raise XinglinError(
         f"{folder} has no artifact.json, config.json or adapter_config.json; name the folder that has"
     )
 
 
 def _words(kinds: tuple[str, ...]) -> str:
-    return " or ".join(f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}" for kind in kinds)
+    named = [kind.replace("_", " ") for kind in kinds]
+    return " or ".join(f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}" for kind in named)
 
 
 def _by_line(problem: Problem) -> tuple[bool, int]:
