@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xinglin.data.packing import Plan, first_fit, pack_sequences
+from xinglin.data.packing import Plan, first_fit, pack, pack_groups, pack_sequences, shared_prefixes
+from xinglin.data.shards import Shards, ShardWriter
 
 lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=40).map(lambda values: np.asarray(values))
 
@@ -85,3 +86,84 @@ def test_packed_batch_predicts_each_trained_token_from_the_one_before():
     assert packed.predictors.tolist() == [1, 3], "the first token of a sequence is predicted by nothing"
     assert packed.targets.tolist() == [9, 5]
     assert packed.owners.tolist() == [0, 1]
+    assert packed.last.tolist() == [2, 4]
+    assert packed.weights is None and packed.key_index is None
+
+
+def test_weights_of_tokens_go_with_their_targets():
+    packed = pack_sequences([(np.array([7, 8, 9, 6]), np.array([1, 0.5, 0, -2], dtype=np.float32))])
+    assert packed.targets.tolist() == [8, 6]
+    assert packed.weights.tolist() == [0.5, -2]
+    assert next(packed.apart()).weights.tolist() == [0.5, -2]
+
+
+def test_a_common_prompt_is_laid_once():
+    prompt = [1, 2, 3]
+    answers = [[*prompt, 4, 5], [*prompt, 6], [*prompt, 4, 5]]
+    group = [(np.array(ids), np.arange(len(ids)) >= 3) for ids in answers]
+    other = (np.array([9, 9]), np.array([False, True]))
+    packed = pack_groups([group, [other]])
+    assert packed.input_ids.tolist() == [[1, 2, 3, 4, 5, 6, 5, 9, 9]], "the last token stays each one's own"
+    assert packed.position_ids.tolist() == [[0, 1, 2, 3, 4, 3, 4, 0, 1]]
+    assert (packed.lengths, packed.shared, packed.heads) == ((5, 1, 1, 2), (0, 3, 4, 0), (0, 0, 0, 3))
+    assert packed.predictors.tolist() == [2, 3, 2, 2, 3, 7]
+    assert packed.targets.tolist() == [4, 5, 6, 4, 5, 9]
+    assert packed.owners.tolist() == [0, 0, 1, 2, 2, 3]
+    assert packed.last.tolist() == [4, 5, 6, 8]
+
+
+examples = st.lists(st.tuples(st.integers(0, 1), st.booleans()), min_size=1, max_size=9).map(
+    lambda pairs: (np.array([token for token, _ in pairs]), np.array([trained for _, trained in pairs]))
+)
+
+
+def rows(packed):
+    """What a packed batch says, sequence by sequence, whatever its form."""
+    for number, one in enumerate(packed.apart()):
+        ids = one.input_ids[0].tolist()
+        assert one.position_ids[0].tolist() == list(range(len(ids))) and one.lengths == (len(ids),)
+        assert one.last.tolist() == [len(ids) - 1] and set(one.owners.tolist()) <= {0}
+        assert packed.input_ids[0, packed.last[number]] == ids[-1]
+        assert packed.position_ids[0, packed.last[number]] == len(ids) - 1
+        predictors = packed.predictors[packed.owners == number]
+        assert packed.position_ids[0, predictors].tolist() == one.predictors.tolist()
+        assert packed.input_ids[0, predictors].tolist() == [ids[at] for at in one.predictors]
+        assert [ids[at + 1] for at in one.predictors] == one.targets.tolist()
+        yield ids, one.predictors.tolist()
+
+
+@given(st.lists(st.lists(examples, min_size=1, max_size=4), max_size=4))
+@settings(deadline=None)
+def test_sharing_changes_where_tokens_lie_and_nothing_else(groups):
+    flat = [example for group in groups for example in group]
+    expected = [(ids.tolist(), (np.flatnonzero(trained[1:])).tolist()) for ids, trained in flat]
+    shared, plain = pack_groups(groups), pack_sequences(flat)
+    assert list(rows(shared)) == list(rows(plain)) == expected
+    assert all(length > 0 for length in shared.lengths)
+    assert sum(shared.lengths) == sum(len(ids) for ids, _ in flat) - sum(shared.shared)
+    assert shared.owners.tolist() == plain.owners.tolist()
+    assert shared.boundaries.tolist() == [0, *np.cumsum(shared.lengths).tolist()]
+
+
+@given(st.lists(st.tuples(examples, examples), min_size=1, max_size=12), st.integers(1, 12))
+@settings(deadline=None)
+def test_the_budget_counts_what_is_laid(tmp_path_factory, pairs, budget):
+    writer = ShardWriter(tmp_path_factory.mktemp("shards"), vocabulary=2, group=2)
+    for row, pair in enumerate(pairs):
+        for ids, trained in pair:
+            writer.add(ids, trained, row=row)
+    writer.close()
+    shards = Shards(writer.folder)
+    plan = Plan(
+        shards.lengths,
+        shards.counts,
+        shared=shared_prefixes(shards),
+        group=2,
+        batch_size=5,
+        micro_batch_tokens=budget,
+    )
+    assert sum(plan[number].tokens for number in range(len(plan))) == shards.lengths.sum()
+    for number in range(len(plan)):
+        for micro_batch in plan[number].micro_batches[0]:
+            laid = pack(shards, micro_batch, share=True).input_ids.shape[1]
+            assert laid <= budget or len(micro_batch) == 2

@@ -5,9 +5,10 @@ cut or left out. The plan is a pure function of lengths, sizes and seed, so that
 any time: resuming needs the step number and nothing else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ class Step:
     micro_batches: tuple[tuple[Ints, ...], ...]
     """Per process, the sequence indices of each micro-batch; every process has the same number of them."""
     tokens: int
+    """Of the data, over all processes: a beginning that a group shares counts in every sequence, as it does in
+    trainers that compute it again, so that speeds can be compared."""
     trained_tokens: int
     """Over all processes: what the loss is divided by."""
     groups: int
@@ -43,6 +46,7 @@ class Plan:
         batch_size: groups per step; or
         batch_tokens: tokens per step, in which case groups are taken until it is reached.
         micro_batch_tokens: tokens of one forward pass, over all sequences in it.
+        shared: (S,) tokens of each sequence that are laid in its group's first one (``shared_prefixes``), if any.
         epochs: passes over the data; a fraction ends within one.
         max_steps: upper bound on the steps, if any.
         processes: data-parallel processes that share each step.
@@ -54,6 +58,7 @@ class Plan:
         counts: Ints,
         *,
         micro_batch_tokens: int,
+        shared: Ints | None = None,
         group: int = 1,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
@@ -71,6 +76,8 @@ class Plan:
             shuffle,
         )
         self._group_lengths = lengths.reshape(-1, group).sum(axis=1)
+        laid = lengths if shared is None else lengths - shared
+        self._group_costs = laid.reshape(-1, group).sum(axis=1)
         self._batch_size, self._batch_tokens = batch_size, batch_tokens
         self._epochs: dict[int, list[Ints]] = {}
         whole, part = divmod(epochs, 1)
@@ -120,7 +127,7 @@ class Plan:
         return self._epochs[epoch]
 
     def _share(self, groups: Ints) -> tuple[tuple[Ints, ...], ...]:
-        bins = first_fit(self._group_lengths[groups], self.micro_batch_tokens, multiple_of=self.processes)
+        bins = first_fit(self._group_costs[groups], self.micro_batch_tokens, multiple_of=self.processes)
         filled = [
             (groups[members][:, None] * self.group + np.arange(self.group)).reshape(-1) for members in bins
         ]
@@ -149,65 +156,168 @@ def first_fit(lengths: Ints, capacity: int, *, multiple_of: int = 1) -> list[Int
 
 
 class Packed(NamedTuple):
-    """Sequences laid end to end. T tokens, M of them trained, S sequences."""
+    """Sequences laid end to end. T tokens, M of them trained, S sequences.
+
+    Sequences of a group (a preference pair, the answers to one prompt) can share their beginning: it is laid once,
+    in the first sequence of the group, the *head*. The others hold only what follows, attend to those tokens of
+    the head and then to themselves, and their positions count on from there. What is computed is the same.
+    """
 
     input_ids: Any
     """(1, T) long tensor."""
     position_ids: Any
     """(1, T), counting from 0 in every sequence."""
     lengths: tuple[int, ...]
-    """(S,) tokens of each sequence."""
+    """(S,) tokens laid for each sequence: all but those in its head."""
     boundaries: Any
     """(S + 1,) int32 tensor of cumulative lengths."""
     predictors: Any
-    """(M,) flat positions whose next token is trained."""
+    """(M,) flat positions whose next token is trained; a shared one can predict a token of several sequences."""
     targets: Any
     """(M,) those next tokens."""
     owners: Any
-    """(M,) which sequence each target belongs to."""
+    """(M,) which sequence each target belongs to, ascending."""
+    last: Any
+    """(S,) flat position of the last token of each sequence."""
+    weights: Any = None
+    """(M,) float32, what the loss of each target is multiplied by; None: 1."""
+    shared: tuple[int, ...] = ()
+    """(S,) tokens that each sequence has in its head, 0 for a head itself; () if nothing is shared."""
+    heads: tuple[int, ...] = ()
+    """(S,) the head of each sequence; () if nothing is shared."""
+    key_index: Any = None
+    """(K,) flat positions of the complete sequences, one after another; None if nothing is shared."""
+    key_boundaries: Any = None
+    """(S + 1,) int32 tensor, where each begins in ``key_index``; None if nothing is shared."""
 
     def to(self, device: Any) -> "Packed":
-        moved = (field if isinstance(field, tuple) else field.to(device, non_blocking=True) for field in self)
-        return Packed(*moved)
+        """A copy on ``device``. Lengths stay on the host, so that nothing ever waits for the device to tell them."""
+        tensors = {name: value for name, value in self._asdict().items() if hasattr(value, "to")}
+        return self._replace(**{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
 
     def apart(self) -> Iterator["Packed"]:
-        """Each sequence as a batch of its own."""
-        for number, length in enumerate(self.lengths):
-            start = int(self.boundaries[number])
+        """Each sequence, complete, as a batch of its own."""
+        import torch
+
+        index = self.key_index
+        if index is None:
+            index = torch.arange(sum(self.lengths), device=self.input_ids.device)
+        shared = self.shared or (0,) * len(self.lengths)
+        complete = [own + taken for own, taken in zip(self.lengths, shared, strict=True)]
+        for number, places in enumerate(index.split(complete)):
             mine = self.owners == number
             yield Packed(
-                input_ids=self.input_ids[:, start : start + length],
-                position_ids=self.position_ids[:, start : start + length],
-                lengths=(length,),
-                boundaries=self.boundaries.new_tensor([0, length]),
-                predictors=self.predictors[mine] - start,
+                input_ids=self.input_ids[:, places],
+                position_ids=self.position_ids[:, places],
+                lengths=(complete[number],),
+                boundaries=self.boundaries.new_tensor([0, complete[number]]),
+                predictors=torch.searchsorted(places, self.predictors[mine]),
                 targets=self.targets[mine],
                 owners=self.owners[mine] - number,
+                last=self.last.new_tensor([complete[number] - 1]),
+                weights=None if self.weights is None else self.weights[mine],
             )
 
 
-def pack(shards: Shards, indices: Ints) -> Packed:
-    """The packed batch of these sequences, in this order."""
-    return pack_sequences([shards[int(index)] for index in indices])
+Example = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+"""(T,) token ids, and per token: bool, whether it is trained, or float32, what its loss is multiplied by."""
 
 
-def pack_sequences(sequences: SequenceOf[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]) -> Packed:
-    """As ``pack``, from (ids, trained) pairs in memory."""
+class _Laid(NamedTuple):
+    ids: npt.NDArray[Any]
+    weights: npt.NDArray[Any]
+    head: int
+    shared: int
+    places: Ints
+    """(T,) flat positions, ascending; the first ``shared`` are the head's."""
+
+    @property
+    def trained(self) -> Ints:
+        """Positions in the sequence; its first token is predicted by nothing."""
+        return np.flatnonzero(self.weights[1:]) + 1
+
+
+def pack(shards: Shards, indices: Ints, *, share: bool = False) -> Packed:
+    """The packed batch of these sequences, in this order.
+
+    ``share``: ``indices`` are whole groups of the shards, and the beginning that a group has in common is laid once.
+    """
+    examples = [shards[int(index)] for index in indices]
+    size = shards.group if share else 1
+    return pack_groups([examples[at : at + size] for at in range(0, len(examples), size)])
+
+
+def pack_sequences(sequences: SequenceOf[Example]) -> Packed:
+    """As ``pack``, from examples in memory, which share nothing."""
+    return pack_groups([[example] for example in sequences])
+
+
+def pack_groups(groups: SequenceOf[SequenceOf[Example]]) -> Packed:
+    """Sequences group by group; what one begins with in common with the first of its group is laid once."""
+    laid: list[_Laid] = []
+    total = 0
+    for group in groups:
+        head = len(laid)
+        for ids, weights in group:
+            shared = shared_tokens(group[0][0], ids) if len(laid) > head else 0
+            own = np.arange(total, total + len(ids) - shared)
+            places = np.concatenate([laid[head].places[:shared], own]) if shared else own
+            laid.append(_Laid(ids, weights, head, shared, places))
+            total += len(own)
+    return _packed(laid)
+
+
+def _packed(laid: list[_Laid]) -> Packed:
     import torch
 
-    lengths = [len(ids) for ids, _ in sequences]
-    boundaries = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    ids = np.concatenate([ids for ids, _ in sequences]) if sequences else np.zeros(0, np.int64)
-    trained = np.concatenate([mask for _, mask in sequences]) if sequences else np.zeros(0, np.bool_)
-    starts = boundaries[:-1][np.asarray(lengths, dtype=np.int64) > 0]
-    trained[starts] = False
-    targets = np.flatnonzero(trained)
-    return Packed(
-        input_ids=torch.from_numpy(ids.astype(np.int64))[None],
-        position_ids=torch.from_numpy(np.arange(len(ids)) - np.repeat(boundaries[:-1], lengths))[None],
+    def tensor(parts: Iterable[npt.NDArray[Any]], dtype: type[np.generic] = np.int64) -> Any:
+        return torch.from_numpy(np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype))
+
+    lengths = [len(one.ids) - one.shared for one in laid]
+    trained = [one.trained for one in laid]
+    packed = Packed(
+        input_ids=tensor(one.ids[one.shared :] for one in laid)[None],
+        position_ids=tensor(np.arange(one.shared, len(one.ids)) for one in laid)[None],
         lengths=tuple(lengths),
-        boundaries=torch.from_numpy(boundaries.astype(np.int32)),
-        predictors=torch.from_numpy(targets - 1),
-        targets=torch.from_numpy(ids[targets].astype(np.int64)),
-        owners=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)[targets]),
+        boundaries=_boundaries(lengths),
+        predictors=tensor(one.places[at - 1] for one, at in zip(laid, trained, strict=True)),
+        targets=tensor(one.ids[at] for one, at in zip(laid, trained, strict=True)),
+        owners=torch.arange(len(laid)).repeat_interleave(
+            torch.tensor([len(at) for at in trained], dtype=torch.int64)
+        ),
+        last=tensor(one.places[-1:] for one in laid),
     )
+    if any(one.weights.dtype != np.bool_ for one in laid):
+        weights = tensor((one.weights[at] for one, at in zip(laid, trained, strict=True)), np.float32)
+        packed = packed._replace(weights=weights)
+    if not any(one.shared for one in laid):
+        return packed
+    return packed._replace(
+        shared=tuple(one.shared for one in laid),
+        heads=tuple(one.head for one in laid),
+        key_index=tensor(one.places for one in laid),
+        key_boundaries=_boundaries([len(one.ids) for one in laid]),
+    )
+
+
+def _boundaries(lengths: list[int]) -> Any:
+    import torch
+
+    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+
+
+def shared_tokens(head: npt.NDArray[Any], ids: npt.NDArray[Any]) -> int:
+    """How many tokens ``ids`` begins with in common with ``head``; at least the last one stays its own."""
+    most = max(min(len(head), len(ids) - 1), 0)
+    different = head[:most] != ids[:most]
+    return int(different.argmax()) if different.any() else most
+
+
+def shared_prefixes(shards: Shards) -> Ints:
+    """(sequences,) tokens that ``pack(…, share=True)`` takes from the head of each one's group."""
+    shared = np.zeros(len(shards), dtype=np.int64)
+    for number in range(len(shards)):
+        head = number - number % shards.group
+        if number != head:
+            shared[number] = shared_tokens(shards[head].ids, shards[number].ids)
+    return shared

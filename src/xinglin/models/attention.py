@@ -2,21 +2,26 @@
 
 An entry in transformers' attention registry: on CUDA one call of ``torch.nn.attention.varlen`` (FlashAttention,
 inside torch), elsewhere one causal SDPA call per sequence. Both cost sum(length²) instead of (sum length)², and no
-mask is ever built. Architectures with an attention of their own (Bloom's ALiBi) get a block-diagonal mask.
+mask of all tokens is ever built. Architectures with an attention of their own (Bloom's ALiBi) get one.
+
+Sequences that share a beginning (``Packed.shared``) query with their own tokens and have those of their head as
+further keys before their own.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import add
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
 
-from xinglin.data.packing import Packed
+from xinglin.data.packing import Packed, pack_groups, pack_sequences
 from xinglin.errors import ModelError
 
 PER_SEQUENCE = "xinglin_per_sequence"
@@ -42,33 +47,44 @@ def per_sequence_attention(
     grouped = key.shape[1] != query.shape[1]
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
         return _varlen(query, key, value, packed, scaling, sliding_window, grouped), None
+    keys, values = _complete(key, packed), _complete(value, packed)
     pieces = []
-    spans = zip(
-        query.split(packed.lengths, dim=2),
-        key.split(packed.lengths, dim=2),
-        value.split(packed.lengths, dim=2),
-        strict=True,
-    )
-    for part_query, part_key, part_value in spans:
-        length = part_query.shape[2]
-        window = (
-            _window_mask(length, sliding_window, query.device)
-            if sliding_window and length > sliding_window
-            else None
-        )
+    for own, own_keys, own_values in zip(query.split(packed.lengths, dim=2), keys, values, strict=True):
+        mask = _mask(own.shape[2], own_keys.shape[2], sliding_window, query.device)
         pieces.append(
             scaled_dot_product_attention(
-                part_query,
-                part_key,
-                part_value,
-                attn_mask=window,
+                own,
+                own_keys,
+                own_values,
+                attn_mask=mask,
                 dropout_p=dropout,
-                is_causal=window is None,
+                is_causal=mask is None,
                 scale=scaling,
                 enable_gqa=grouped,
             )
         )
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _complete(states: Tensor, packed: Packed) -> list[Tensor]:
+    """(1, heads, T, width) -> the states of each sequence, those in its head included."""
+    own = list(states.split(packed.lengths, dim=2))
+    if not packed.shared:
+        return own
+    return [
+        torch.cat([own[head][:, :, :shared], part], dim=2) if shared else part
+        for head, shared, part in zip(packed.heads, packed.shared, own, strict=True)
+    ]
+
+
+def _mask(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor | None:
+    """(queries, keys), True where a query may look; the queries are the last of the keys. None: plainly causal."""
+    window = window or keys
+    if queries == keys <= window:
+        return None
+    position = torch.arange(keys, device=device)
+    distance = position[-queries:, None] - position
+    return (distance >= 0) & (distance < window)
 
 
 def _varlen(
@@ -82,15 +98,23 @@ def _varlen(
 ) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    longest = max(packed.lengths)
+    query, key, value = (states[0].transpose(0, 1).contiguous() for states in (query, key, value))
+    longest = longest_keys = max(packed.lengths)
+    key_boundaries = packed.boundaries
+    if packed.shared:
+        key, value = (states.index_select(0, packed.key_index) for states in (key, value))
+        key_boundaries = packed.key_boundaries
+        longest_keys = max(map(add, packed.lengths, packed.shared))
+    # FlashAttention aligns causality and windows to the last query and the last key, as sequences with a shared
+    # beginning need it: query i of q sees keys up to k - q + i.
     out: Any = varlen_attn(
-        query[0].transpose(0, 1).contiguous(),
-        key[0].transpose(0, 1).contiguous(),
-        value[0].transpose(0, 1).contiguous(),
+        query,
+        key,
+        value,
         packed.boundaries,
-        packed.boundaries,
+        key_boundaries,
         longest,
-        longest,
+        longest_keys,
         scale=scaling,
         window_size=(window - 1 if window else -1, 0),
         enable_gqa=grouped,
@@ -99,19 +123,19 @@ def _varlen(
     return result
 
 
-def _window_mask(length: int, window: int, device: torch.device) -> Tensor:
-    position = torch.arange(length, device=device)
-    distance = position[:, None] - position[None, :]
-    return (distance >= 0) & (distance < window)
-
-
 def block_diagonal_mask(*, dtype: torch.dtype = torch.float32, **unused: Any) -> Tensor:
-    """(1, 1, T, T): 0 within a sequence up to the present, the lowest float elsewhere."""
+    """(1, 1, T, T): 0 within a sequence up to the present and in what it shares, the lowest float elsewhere."""
     packed = _batch.get()
     device = packed.input_ids.device
-    owner = torch.repeat_interleave(torch.tensor(packed.lengths, device=device))
-    same = owner[:, None] == owner[None, :]
-    allowed = same.tril()
+    lengths = torch.tensor(packed.lengths, device=device)
+    owner = torch.arange(len(lengths), device=device).repeat_interleave(
+        lengths, output_size=sum(packed.lengths)
+    )
+    allowed = (owner[:, None] == owner).tril()
+    if packed.shared:
+        head = torch.tensor(packed.heads, device=device)[owner]
+        shared = torch.tensor(packed.shared, device=device)[owner]
+        allowed |= (head[:, None] == owner) & (packed.position_ids[0] < shared[:, None])
     return torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill(
         ~allowed, torch.finfo(dtype).min
     )[None, None]
@@ -195,26 +219,32 @@ def quadratic(model: PreTrainedModel) -> bool:
 
 
 @torch.no_grad()
-def isolated(model: PreTrainedModel) -> bool:
-    """Whether two short sequences, packed, get the logits that the model's own attention gives each alone."""
-    from xinglin.data.packing import pack_sequences
+def isolated(model: PreTrainedModel, *, share: bool = False) -> bool:
+    """Whether two short sequences, packed, get the logits that the model's own attention gives each alone.
 
+    ``share``: they begin with the same tokens, which are laid once.
+    """
     device = next(model.parameters()).device
     embedding: Any = model.get_input_embeddings()
     vocabulary = int(embedding.weight.shape[0])
     generator = torch.Generator().manual_seed(0)
     parts = [torch.randint(vocabulary, (length,), generator=generator).numpy() for length in (11, 7)]
-    packed = pack_sequences([(ids, ids > -1) for ids in parts]).to(device)
+    if share:
+        parts[1] = np.concatenate([parts[0][:6], parts[1]])
+    examples = [(ids, ids > -1) for ids in parts]
+    packed = (pack_groups([examples]) if share else pack_sequences(examples)).to(device)
     training = model.training
     model.eval()
     try:
-        own = [model(input_ids=one.input_ids, use_cache=False).logits for one in packed.apart()]
+        own = [model(input_ids=one.input_ids, use_cache=False).logits[0] for one in packed.apart()]
         with packed_attention(model), packed_inputs(model, packed) as inputs:
-            joint = model(**inputs).logits
+            joint = model(**inputs).logits[0].float()
     except (AttributeError, TypeError):  # an attention that needs a mask of its own making (MPT, Falcon)
         return False
     finally:
         model.train(training)
-    plain = torch.cat(own, 1).float()
-    tolerance = 1e-4 if joint.dtype == torch.float32 else 0.05
-    return bool((joint.float() - plain).abs().max() < tolerance * plain.std().clamp_min(1e-6))
+    alone = torch.cat(own).float()
+    if packed.shared:
+        joint = joint[packed.key_index]
+    tolerance = 1e-4 if own[0].dtype == torch.float32 else 0.05
+    return bool((joint - alone).abs().max() < tolerance * alone.std().clamp_min(1e-6))

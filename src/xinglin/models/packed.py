@@ -4,6 +4,8 @@ Logits are made for trained positions only, a slice at a time, so that the (toke
 usual loss never exists.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,25 +38,63 @@ class PackedModel(nn.Module):
         model: Any = self.model
         return model.get_base_model() if hasattr(model, "get_base_model") else model
 
-    def forward(self, packed: Packed, *, want: str = "nll") -> Tensor:
-        """``nll``: scalar, the summed negative log-likelihood. ``log_probs``: (M,), one per trained token."""
-        if is_packing(self.core):
-            return self._pass(packed, want)
-        parts = [self._pass(one, want) for one in packed.apart()]
-        return torch.stack(parts).sum() if want == "nll" else torch.cat(parts)
+    def forward(self, packed: Packed, *, want: str | tuple[str, ...] = "nll") -> Any:
+        """What is wanted of ``packed``: one tensor for a name, a tuple of them for a tuple of names.
 
-    def _pass(self, packed: Packed, want: str) -> Tensor:
+        nll: scalar, the negative log-likelihood summed over the trained tokens, times their weights if they have any.
+        log_probs: (M,) of the trained tokens.
+        entropy: (M,) of the distributions that they are predicted by, in nats.
+        hidden: (M, H) last hidden states that they are predicted from.
+        last_hidden: (S, H) those of the last token of each sequence.
+        """
+        wants = (want,) if isinstance(want, str) else want
+        if is_packing(self.core):
+            results = self._pass(packed, wants)
+        else:
+            passes = [self._pass(one, wants) for one in packed.apart()]
+            results = tuple(
+                torch.stack(parts).sum() if name == "nll" else torch.cat(parts)
+                for name, parts in zip(wants, zip(*passes, strict=True), strict=True)
+            )
+        return results[0] if isinstance(want, str) else results
+
+    def _pass(self, packed: Packed, wants: tuple[str, ...]) -> tuple[Tensor, ...]:
         with packed_inputs(self.core, packed) as inputs:
-            if not self.plain_head:
-                logits = self.core(**inputs, logits_to_keep=packed.predictors).logits[0].float()
-                chosen = logits.log_softmax(-1).gather(-1, packed.targets[:, None])[:, 0]
-                return -chosen.sum() if want == "nll" else chosen
-            hidden = self.core.base_model(**inputs).last_hidden_state[0, packed.predictors]
+            if self.plain_head or not {"nll", "log_probs", "entropy"} & set(wants):
+                states = self.core.base_model(**inputs).last_hidden_state[0]
+                hidden = states[packed.predictors]
+                found = self._read_hidden(hidden, packed, set(wants))
+            else:
+                states, logits = self._own_logits(inputs, packed)
+                hidden = states[packed.predictors]
+                found = _read_logits(logits, packed, set(wants))
+        found |= {"hidden": hidden, "last_hidden": states[packed.last]}
+        return tuple(found[name] for name in wants)
+
+    def _read_hidden(self, hidden: Tensor, packed: Packed, wants: set[str]) -> dict[str, Tensor]:
         head: Any = self.core.get_output_embeddings()
         weight: Tensor = head.weight
-        if want == "nll":
-            return linear_nll(hidden, weight, packed.targets)
-        return linear_log_probs(hidden, weight, packed.targets)
+        found = {}
+        if "nll" in wants:
+            found["nll"] = linear_nll(hidden, weight, packed.targets, packed.weights)
+        if "entropy" in wants:
+            found["log_probs"], found["entropy"] = linear_log_probs_and_entropy(
+                hidden, weight, packed.targets
+            )
+        elif "log_probs" in wants:
+            found["log_probs"] = linear_log_probs(hidden, weight, packed.targets)
+        return found
+
+    def _own_logits(self, inputs: dict[str, Any], packed: Packed) -> tuple[Tensor, Tensor]:
+        """(T, H) last hidden states and (M, V) logits, as the model itself makes them."""
+        seen: list[Tensor] = []
+        backbone: Any = self.core.base_model
+        hook = backbone.register_forward_hook(lambda *call: seen.append(call[-1].last_hidden_state[0]))
+        try:
+            logits = self.core(**inputs, logits_to_keep=packed.predictors).logits[0]
+        finally:
+            hook.remove()
+        return seen[0], logits
 
     @torch.no_grad()
     def _head_is_plain(self) -> bool:
@@ -71,15 +111,35 @@ class PackedModel(nn.Module):
         return bool(torch.allclose(logits.float(), head(hidden).float(), rtol=1e-2, atol=1e-3))
 
 
+def _read_logits(logits: Tensor, packed: Packed, wants: set[str]) -> dict[str, Tensor]:
+    """``PackedModel._read_hidden`` for (M, V) logits that exist."""
+    logits = logits.float()
+    log_probs = _log_probs(logits, packed.targets)
+    found = {"nll": -(log_probs if packed.weights is None else log_probs * packed.weights).sum()}
+    found["log_probs"] = log_probs
+    if "entropy" in wants:
+        found["entropy"] = _entropy(logits)
+    return found
+
+
+def _log_probs(logits: Tensor, targets: Tensor) -> Tensor:
+    return logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    log_probs = logits.log_softmax(-1)
+    return -(log_probs.exp() * log_probs).sum(-1)
+
+
 class _LinearNll(torch.autograd.Function):
     """Summed cross-entropy of ``hidden @ weight.T`` whose gradient is made in the forward pass, slice by slice."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, scales: Tensor | None) -> Tensor:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
         matrix = weight.to(dtype)
-        want_hidden, want_weight, _ = ctx.needs_input_grad
+        want_hidden, want_weight, *_ = ctx.needs_input_grad
         grad_hidden = torch.empty_like(hidden) if want_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if want_weight else None
         total = torch.zeros((), device=hidden.device, dtype=torch.float32)
@@ -87,14 +147,16 @@ class _LinearNll(torch.autograd.Function):
             for start in range(0, len(targets), SLICE):
                 part = slice(start, start + SLICE)
                 rows, wanted = hidden[part].to(dtype), targets[part, None]
+                scale = None if scales is None else scales[part, None]
                 logits = (rows @ matrix.T).float()
                 log_sum = logits.logsumexp(-1, keepdim=True)
-                total += (log_sum - logits.gather(-1, wanted)).sum()
+                losses = log_sum - logits.gather(-1, wanted)
+                total += (losses if scale is None else losses * scale).sum()
                 if not (want_hidden or want_weight):
                     continue
                 slope = logits.sub_(log_sum).exp_()
                 slope.scatter_add_(-1, wanted, torch.full_like(wanted, -1, dtype=slope.dtype))
-                slope = slope.to(dtype)
+                slope = (slope if scale is None else slope.mul_(scale)).to(dtype)
                 if grad_hidden is not None:
                     grad_hidden[part] = slope @ matrix
                 if grad_weight is not None:
@@ -104,35 +166,48 @@ class _LinearNll(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_hidden, grad_weight = ctx.saved_tensors
         scale = grads[0]
         return (
             None if grad_hidden is None else grad_hidden * scale.to(grad_hidden.dtype),
             None if grad_weight is None else (grad_weight * scale).to(ctx.weight_dtype),
             None,
+            None,
         )
 
 
-def linear_nll(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Summed negative log-likelihood of ``targets`` (M,) under ``hidden`` (M, H) @ ``weight`` (V, H) transposed."""
-    result: Tensor = _LinearNll.apply(hidden, weight, targets)
+def linear_nll(hidden: Tensor, weight: Tensor, targets: Tensor, scales: Tensor | None = None) -> Tensor:
+    """Negative log-likelihood of ``targets`` (M,) under ``hidden`` (M, H) @ ``weight`` (V, H) transposed, summed.
+
+    ``scales`` (M,), if given, multiply the loss of each target.
+    """
+    result: Tensor = _LinearNll.apply(hidden, weight, targets, scales)
     return result
 
 
 def linear_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """(M,) log-probabilities of ``targets``; the logits of a slice are made again in the backward pass."""
+    return _by_slice(lambda logits, wanted: (_log_probs(logits, wanted),), hidden, weight, targets)[0]
 
-    def one(rows: Tensor, wanted: Tensor) -> Tensor:
-        logits = nn.functional.linear(rows, weight.to(rows.dtype)).float()
-        return logits.gather(-1, wanted[:, None])[:, 0] - logits.logsumexp(-1)
 
-    slices = [slice(start, start + SLICE) for start in range(0, len(targets), SLICE)]
-    if not torch.is_grad_enabled():
-        parts = [one(hidden[part], targets[part]) for part in slices]
-    else:
-        parts = [checkpoint(one, hidden[part], targets[part], use_reentrant=False) for part in slices]
-    return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
+def linear_log_probs_and_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+    """As ``linear_log_probs``, and (M,) the entropy in nats of each distribution."""
+    return _by_slice(
+        lambda logits, wanted: (_log_probs(logits, wanted), _entropy(logits)), hidden, weight, targets
+    )
+
+
+def _by_slice(
+    read: Callable[[Tensor, Tensor], tuple[Tensor, ...]], hidden: Tensor, weight: Tensor, targets: Tensor
+) -> tuple[Tensor, ...]:
+    def one(rows: Tensor, wanted: Tensor) -> tuple[Tensor, ...]:
+        return read(nn.functional.linear(rows, weight.to(rows.dtype)).float(), wanted)
+
+    kept = partial(checkpoint, one, use_reentrant=False) if torch.is_grad_enabled() else one
+    starts = range(0, max(len(targets), 1), SLICE)
+    parts = [kept(hidden[at : at + SLICE], targets[at : at + SLICE]) for at in starts]
+    return tuple(torch.cat(columns) for columns in zip(*parts, strict=True))
 
 
 def sequence_sums(log_probs: Tensor, packed: Packed) -> Tensor:
