@@ -8,9 +8,10 @@ import torch
 
 from xinglin.config.parts import Freeze, Lora
 from xinglin.errors import ModelError
-from xinglin.models.adapt import add_lora, count_parameters, freeze_all_but_last
+from xinglin.models.adapt import count_parameters, train_some_layers
 from xinglin.models.adapter import read_base, stack, write_base
 from xinglin.models.load import load_model
+from xinglin.models.lora import add_lora
 from xinglin.models.merge import merge_stack
 
 
@@ -109,12 +110,12 @@ def test_an_unknown_target_names_the_layers_that_are_there(tiny):
 
 
 def test_freeze_trains_the_end_of_the_model_only(tiny):
-    model = freeze_all_but_last(tiny(), Freeze(trainable_layers=1))
+    model = train_some_layers(tiny(), Freeze(trainable_layers=1))
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert any(name.startswith("model.layers.1.") for name in trained)
     assert not any(name.startswith("model.layers.0.") for name in trained)
     with pytest.raises(ModelError, match="the model has 2 layers"):
-        freeze_all_but_last(tiny(), Freeze(trainable_layers=3))
+        train_some_layers(tiny(), Freeze(trainable_layers=3))
 
 
 def test_a_model_folder_without_tokenizer_is_refused(tiny, tmp_path):

@@ -1,14 +1,12 @@
-"""Decide which weights of a model are trained: all, a LoRA adapter, or the last layers."""
-
-from typing import Any
+"""Decide which weights of a model are trained: all, some layers, or new ones. Adapters are in ``lora``."""
 
 import torch
-from peft import LoraConfig, TaskType, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
-from xinglin.config.parts import Freeze, Lora
+from xinglin.config.parts import Freeze
 from xinglin.errors import ModelError
+from xinglin.models.expansion import insert_layers
 
 
 def train_all(model: PreTrainedModel) -> nn.Module:
@@ -16,41 +14,12 @@ def train_all(model: PreTrainedModel) -> nn.Module:
     return model.float().requires_grad_(True)
 
 
-def add_lora(model: PreTrainedModel, config: Lora, *, seed: int) -> nn.Module:
-    """A fresh adapter over a frozen base; it changes nothing until it is trained.
+@torch.no_grad()
+def train_some_layers(model: PreTrainedModel, config: Freeze) -> nn.Module:
+    """Train the last layers with what follows them, the first with what precedes them, or new ones in between.
 
     Raises:
-        ModelError: a target that no layer has.
-    """
-    peft_config = LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=config.rank,
-        lora_alpha=config.alpha,  # type: ignore[arg-type]
-        lora_dropout=config.dropout,
-        target_modules=config.targets,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        try:
-            wrapped: Any = get_peft_model(model, peft_config)
-        except ValueError as error:
-            linear = sorted(
-                {name.rsplit(".", 1)[-1] for name, part in model.named_modules() if type(part) is nn.Linear}
-            )
-            raise ModelError(
-                f"lora.targets {config.targets}: {error}; this model's linear layers: {linear}"
-            ) from error
-    for parameter in wrapped.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    return wrapped
-
-
-def freeze_all_but_last(model: PreTrainedModel, config: Freeze) -> nn.Module:
-    """Train the last layers, what follows them, and the head.
-
-    Raises:
-        ModelError: the layers cannot be found, or are fewer than asked for.
+        ModelError: the layers cannot be found, are fewer than asked for, or cannot be copied.
     """
     model.requires_grad_(False)
     backbone = model.base_model
@@ -60,11 +29,18 @@ def freeze_all_but_last(model: PreTrainedModel, config: Freeze) -> nn.Module:
         raise ModelError(
             f"freeze.trainable_layers {config.trainable_layers}: the model has {found} layers to choose from"
         )
+    layers = lists[0]
     children = list(backbone.children())
-    last = list(lists[0])[-config.trainable_layers :]
-    after = children[children.index(lists[0]) + 1 :]
-    head = model.get_output_embeddings()
-    for part in [*last, *after, *([head] if head is not None else [])]:
+    position, count = children.index(layers), config.trainable_layers
+    match config.which:
+        case "last":
+            head = model.get_output_embeddings()
+            trained = [*layers[-count:], *children[position + 1 :], *([head] if head is not None else [])]
+        case "first":
+            trained = [*children[:position], *layers[:count]]
+        case "new":
+            trained = insert_layers(model, layers, count=count)
+    for part in trained:
         part.float().requires_grad_(True)
     return model
 

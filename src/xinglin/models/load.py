@@ -12,6 +12,7 @@ from transformers.utils import logging
 from xinglin.config.tiny import is_tiny
 from xinglin.errors import ModelError
 from xinglin.models.adapter import is_adapter, read_base
+from xinglin.models.quantized import quantization_config
 from xinglin.models.tiny import build_tiny
 from xinglin.models.tokenizer import load_tokenizer
 
@@ -27,6 +28,7 @@ def load_model(
     tokenizer_folder: Path | None = None,
     seed: int = 0,
     dtype: torch.dtype | None = None,
+    quantization: str = "none",
     trust_remote_code: bool = False,
 ) -> Loaded:
     """The model that ``spec`` names, on the CPU, adapters merged in, in order.
@@ -36,6 +38,7 @@ def load_model(
         tokenizer_folder: where a ``tiny:`` model, which has none of its own, takes its tokenizer from.
         seed: of a ``tiny:`` model's random weights.
         dtype: None keeps the checkpoint's on CUDA and float32 elsewhere.
+        quantization: ``4bit`` or ``8bit`` makes the linear layers so, on the GPU; for saved full models.
 
     Raises:
         ModelError: nothing loadable there, with the reason.
@@ -57,10 +60,13 @@ def load_model(
         )
         merged: Any = PeftModel.from_pretrained(lower.model, spec).merge_and_unload()
         return Loaded(merged, load_tokenizer(spec))
-    return _load_full(spec.removeprefix("hub:"), dtype=dtype, trust_remote_code=trust_remote_code)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if quantization != "none":
+        options["quantization_config"] = quantization_config(quantization)
+    return _load_full(spec.removeprefix("hub:"), dtype=dtype, options=options)
 
 
-def _load_full(name: str, *, dtype: torch.dtype | None, trust_remote_code: bool) -> Loaded:
+def _load_full(name: str, *, dtype: torch.dtype | None, options: dict[str, Any]) -> Loaded:
     folder = Path(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ModelError(
@@ -69,12 +75,10 @@ def _load_full(name: str, *, dtype: torch.dtype | None, trust_remote_code: bool)
     _show_loading(folder)
     chosen = dtype or ("auto" if torch.cuda.is_available() else torch.float32)
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            name, dtype=chosen, trust_remote_code=trust_remote_code
-        )
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(name, dtype=chosen, **options)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(f"{name}: the model cannot be loaded ({error})") from error
-    return Loaded(model, load_tokenizer(name, trust_remote_code=trust_remote_code))
+    return Loaded(model, load_tokenizer(name, trust_remote_code=options["trust_remote_code"]))
 
 
 def _show_loading(folder: Path) -> None:

@@ -25,7 +25,8 @@ from xinglin.runtime.progress import progress
 from xinglin.train import checkpoint
 from xinglin.train.batches import Batches
 from xinglin.train.meter import Meter, MetricsFile, Sums, Values, peak_memory_bytes, ratios
-from xinglin.train.optim import build_optimizer, learning_rate
+from xinglin.train.optim import build_optimizer, set_rate, step_unless
+from xinglin.train.schedule import learning_rate
 
 SHOWN = ("loss", "accuracy", "margin", "grad_norm", "learning_rate", "tokens_per_second", "memory_bytes")
 """What the progress display shows of a row of metrics."""
@@ -147,8 +148,7 @@ class Loop:
     def _step(self, number: int, step: Step) -> None:
         torch.manual_seed(self.seed * 1_000_003 + number * 1_009 + self.accelerator.process_index)
         rate = learning_rate(self.optimizer_config, number, len(self.batches.steps))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         self.wrapped.train()
         objective = self.batches.objective
         weight = max(objective.weight(step), 1.0)
@@ -168,11 +168,10 @@ class Loop:
         )
         norm = torch.as_tensor(norm, device=self.accelerator.device)
         if self.accelerator.scaler is None:
-            # The fused optimizer skips the update where this is 1: bad numbers never reach the weights,
-            # and nothing has to wait for the device to find out.
             bad = ~(torch.isfinite(norm) & torch.isfinite(values["loss"][0]))
-            self.optimizer.found_inf = bad.float().reshape(())  # type: ignore[attr-defined]
-        self.prepared.step()
+            step_unless(bad, optimizer=self.optimizer, step=self.prepared.step)
+        else:
+            self.prepared.step()
         self.prepared.zero_grad(set_to_none=True)
         self.meter.add(number + 1, step.tokens, {**values, "grad_norm": (norm, torch.ones_like(norm))})
 

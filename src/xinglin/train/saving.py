@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from xinglin.models.adapter import write_base
+from xinglin.models.lora import save_lora
 from xinglin.train.session import Session
 
 
@@ -15,8 +16,7 @@ def save_model(session: Session) -> None:
     session.tokenizer.save_pretrained(out)
     adapted: Any = session.adapted
     if session.config.tuning == "lora":
-        adapted.peft_config["default"].base_model_name_or_path = session.base.removeprefix("hub:")
-        adapted.save_pretrained(out, save_embedding_layers=False)  # never resized; "auto" asks the hub
-        write_base(out, session.base, seed=session.run.seed, final_folder=session.run.final)
+        save_lora(adapted, out, base=session.base.removeprefix("hub:"))
+        write_base(out, session.base, seed=session.base_seed, final_folder=session.run.final)
     else:
         session.core.to(session.base_dtype).save_pretrained(out)  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -16,15 +15,12 @@ from xinglin.data.rendering import Renderer
 from xinglin.data.shards import Shards
 from xinglin.data.splits import open_shards, require_trained, split_file
 from xinglin.errors import DataError, TrainingError
-from xinglin.models.adapt import add_lora, freeze_all_but_last, train_all
 from xinglin.models.attention import check_isolation, packed_attention
-from xinglin.models.load import load_model
+from xinglin.models.neftune import Noise
 from xinglin.models.packed import PackedModel
 from xinglin.runtime.stage_run import StageRun
-from xinglin.runtime.units import bytes_text
-from xinglin.train.memory import Shape, forecast
-
-DEFAULT_BATCH = 32
+from xinglin.train.forecast import DEFAULT_BATCH, Outlook, settle
+from xinglin.train.start import adapt, find_start, load_start
 
 
 @dataclass
@@ -35,14 +31,16 @@ class Session:
     run: StageRun
     accelerator: Accelerator
     base: str
-    """Folder or id of the model that training starts from."""
+    """Folder or id of the model that training starts from, or that lies below the adapter that is trained on."""
+    base_seed: int
+    """Of a ``tiny:`` base."""
     base_dtype: torch.dtype
     core: PreTrainedModel
     adapted: nn.Module
     tokenizer: PreTrainedTokenizerFast
     renderer: Renderer
     model: PackedModel
-    forecast_bytes: int
+    expected: Outlook
 
     def shards(self, split: str) -> Shards:
         """The token shards of a split of the stage's data set."""
@@ -104,33 +102,38 @@ def open_session(config: TrainingConfig, run: StageRun) -> Session:
     accelerator = Accelerator(
         mixed_precision=_mixed_precision(config.precision), cpu=not torch.cuda.is_available()
     )
-    base = run.model(config.model or "base")
-    core, tokenizer = load_model(
-        base,
-        tokenizer_folder=data.folder / "tokenizer",
+    start = find_start(
+        config,
+        model=run.model(config.model or "base"),
         seed=run.seed,
-        dtype=_frozen_dtype(config, accelerator),
-        trust_remote_code=config.trust_remote_code,
+        tokenizer_folder=data.folder / "tokenizer",
     )
+    expected = settle(config, run, processes=accelerator.num_processes)
+    core, tokenizer = load_start(config, start, dtype=_frozen_dtype(config, accelerator))
     base_dtype = core.dtype
     core.config.use_cache = False
     if config.packing:
         check_isolation(core)
     renderer = Renderer(tokenizer, template=config.template or data.config.get("template"))
-    needed = _apply_checkpointing(config, core, accelerator)
-    adapted = _adapt(config, core, run.seed)
+    if expected.work.checkpointing:
+        core.activation_checkpointing_enable()
+    adapted = adapt(core, config, start, seed=run.seed)
+    model = PackedModel(adapted)
+    if config.neftune_alpha:
+        Noise(model, alpha=config.neftune_alpha)
     return Session(
         config,
         run,
         accelerator,
-        base,
+        start.base,
+        start.seed,
         base_dtype,
         core,
         adapted,
         tokenizer,
         renderer,
-        PackedModel(adapted),
-        needed,
+        model,
+        expected,
     )
 
 
@@ -148,41 +151,3 @@ def _frozen_dtype(config: TrainingConfig, accelerator: Accelerator) -> torch.dty
         return None
     kinds = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
     return kinds[str(accelerator.mixed_precision)]
-
-
-def _adapt(config: TrainingConfig, core: PreTrainedModel, seed: int) -> nn.Module:
-    if config.tuning == "lora":
-        return add_lora(core, config.lora, seed=seed)
-    return train_all(core) if config.tuning == "full" else freeze_all_but_last(core, config.freeze)
-
-
-def available_bytes() -> int:
-    """Memory that is free now: of the GPU when there is one, else of the machine."""
-    return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available
-
-
-def _apply_checkpointing(config: TrainingConfig, core: PreTrainedModel, accelerator: Accelerator) -> int:
-    """Turn on gradient checkpointing if asked for, or if the forecast does not fit; returns the forecast in bytes."""
-
-    def bytes_needed(checkpointing: bool) -> int:
-        return forecast(
-            Shape.of(core.config),
-            tokens=config.micro_batch_tokens,
-            tuning=config.tuning,
-            lora_rank=config.lora.rank,
-            trainable_layers=config.freeze.trainable_layers,
-            weight_bytes=core.dtype.itemsize,
-            activation_bytes=4 if accelerator.mixed_precision == "no" else 2,
-            checkpointing=checkpointing,
-        ).total
-
-    room = available_bytes()
-    on = config.gradient_checkpointing == "on" or (
-        config.gradient_checkpointing == "auto" and bytes_needed(False) > 0.9 * room
-    )
-    if on:
-        core.activation_checkpointing_enable()
-        print(
-            f"gradient checkpointing is on: {bytes_text(bytes_needed(False))} needed without, {bytes_text(room)} free"
-        )
-    return bytes_needed(on)
