@@ -1,49 +1,156 @@
-"""What a training stage will take, said before it starts: tokens, steps, memory."""
+"""What a training stage will take, said before it starts: tokens, time, memory, and what to change if it does not fit."""
 
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+import torch
+from transformers import AutoConfig
+
 from xinglin.config.parts import TrainingConfig
 from xinglin.config.tiny import is_tiny
+from xinglin.errors import TrainingError
+from xinglin.models.adapter import is_adapter, stack
 from xinglin.models.tiny import tiny_config
 from xinglin.models.tokenizer import load_tokenizer
 from xinglin.runtime.artifact import Artifact
 from xinglin.runtime.stage_run import StageRun
-from xinglin.train.memory import Shape, forecast
+from xinglin.runtime.units import bytes_text, seconds_text
+from xinglin.train.duration import forecast_seconds
+from xinglin.train.memory import Forecast, Shape, Work, flops, forecast
 
+DEFAULT_BATCH = 32
+COMFORT = 0.9
+"""Share of the free memory up to which ``gradient_checkpointing: auto`` stays off."""
 _ALIASES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_embed": "hidden_size"}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A stage on this machine."""
+
+    work: Work
+    memory: Forecast
+    room: int
+    """Bytes that are free."""
+    cure: str | None
+    """The cheapest change of the settings with which it would fit; None: it fits."""
+    seconds: float | None
+    """None: the data are not tokenised yet."""
+    occupied: int
+    """Bytes that this process has taken already."""
+
+    @property
+    def peak(self) -> int:
+        """What the process is expected to have taken at its highest."""
+        return self.occupied + self.memory.total
+
+    def __str__(self) -> str:
+        verdict = f"; more than the {bytes_text(self.room)} that are free: {self.cure}" if self.cure else ""
+        return f"{self.memory}{verdict}"
+
+
+def available_bytes() -> int:
+    """Memory that is free now: of the GPU when there is one, else of the machine."""
+    return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available
+
+
+def occupied_bytes() -> int:
+    """Memory that this process has: on the GPU when there is one."""
+    return torch.cuda.memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
+
+
+def outlook(
+    config: TrainingConfig,
+    shape: Shape,
+    facts: Mapping[str, Any],
+    *,
+    processes: int = 1,
+    sharded: bool = False,
+) -> Outlook:
+    """Forecast a stage.
+
+    Args:
+        facts: what the data set's artifact says about the split that is trained on.
+        sharded: whether the processes divide weights and optimizer state among them.
+    """
+    work = replace(_work(config, facts), processes=processes if sharded else 1)
+    room = available_bytes()
+    roomy = replace(work, checkpointing=config.gradient_checkpointing == "on")
+    if config.gradient_checkpointing == "auto" and forecast(shape, roomy).total > COMFORT * room:
+        roomy = replace(roomy, checkpointing=True)
+    memory = forecast(shape, roomy)
+    cure = None if memory.total <= room else _cure(config, shape, roomy, facts, room)
+    seconds = _seconds(config, shape, roomy, facts, processes)
+    return Outlook(roomy, memory, room, cure, seconds, occupied_bytes())
+
+
+def settle(config: TrainingConfig, run: StageRun, *, processes: int = 1, sharded: bool = False) -> Outlook:
+    """The outlook of a stage that is about to load its model; says so when it has to save memory.
+
+    Raises:
+        TrainingError: it cannot fit, with the cheapest change of the settings that makes it fit.
+    """
+    shape = shape_of(config, run) or Shape.of(
+        AutoConfig.from_pretrained(
+            run.model(config.model or "base").removeprefix("hub:"),
+            trust_remote_code=config.trust_remote_code,
+        )
+    )
+    facts = _facts(config, run.inputs.get(config.data or ""))
+    found = outlook(config, shape, facts, processes=processes, sharded=sharded)
+    if found.cure:
+        raise TrainingError(
+            f"stage '{run.name}' needs {bytes_text(found.memory.total)}, most of it {found.memory.largest}, and "
+            f"{bytes_text(found.room)} are free: {found.cure}"
+        )
+    if found.work.checkpointing and config.gradient_checkpointing == "auto":
+        needed = forecast(shape, replace(found.work, checkpointing=False)).total
+        print(
+            f"gradient checkpointing is on: {bytes_text(needed)} needed without, {bytes_text(found.room)} free"
+        )
+    return found
 
 
 def describe(config: TrainingConfig, run: StageRun) -> dict[str, str]:
     """Lines for the plan of a run; what is not known yet is left out."""
     data = run.inputs.get(config.data or "")
+    facts = _facts(config, data)
+    shape = shape_of(config, run)
     lines = {}
-    if isinstance(data, Artifact) and config.split in data.details["splits"]:
-        tokens = data.details["splits"][config.split]["tokens"]
+    if facts:
+        tokens = facts["tokens"]
         lines["tokens"] = f"{tokens:,} x {config.epochs:g} epochs" if tokens else "not tokenised yet"
-    shape = _shape(run, data)
     if shape is not None:
-        lines["memory"] = str(
-            forecast(
-                shape,
-                tokens=config.micro_batch_tokens,
-                tuning=config.tuning,
-                lora_rank=config.lora.rank,
-                trainable_layers=config.freeze.trainable_layers,
-                checkpointing=config.gradient_checkpointing == "on",
-            )
-        )
+        found = outlook(config, shape, facts)
+        lines["memory"] = str(found)
+        if found.seconds is not None:
+            lines["time"] = f"about {seconds_text(found.seconds)} of training"
     return lines
 
 
-def _shape(run: StageRun, data: Artifact | str | None) -> Shape | None:
-    """Sizes of the recipe's model, which every stage keeps; None for one that is not on this machine."""
-    if is_tiny(run.base):
+def _facts(config: TrainingConfig, data: Artifact | str | None) -> Mapping[str, Any]:
+    if not isinstance(data, Artifact):
+        return {}
+    facts: Mapping[str, Any] = data.details["splits"].get(config.split, {})
+    return facts
+
+
+def shape_of(config: TrainingConfig, run: StageRun) -> Shape | None:
+    """Sizes of the model that the stage starts from; None for one that is not on this machine yet."""
+    start = run.inputs.get(config.model or "base", run.base)
+    spec = str(start.folder) if isinstance(start, Artifact) else start
+    if is_adapter(spec):
+        spec = stack(spec)[0]
+    if is_tiny(spec):
+        data = run.inputs.get(config.data or "")
         if not isinstance(data, Artifact):
             return None
-        return Shape.of(tiny_config(run.base, tokenizer=load_tokenizer(str(data.folder / "tokenizer"))))
-    path = Path(run.base) / "config.json"
+        return Shape.of(tiny_config(spec, tokenizer=load_tokenizer(str(data.folder / "tokenizer"))))
+    path = Path(spec) / "config.json"
     if not path.is_file():
         return None
     return Shape.of(_Attributes(json.loads(path.read_text(encoding="utf-8"))))
@@ -54,3 +161,81 @@ class _Attributes:
 
     def __init__(self, row: dict[str, Any]):
         self.__dict__.update({_ALIASES.get(name, name): value for name, value in row.items()})
+
+
+def _work(config: TrainingConfig, facts: Mapping[str, Any]) -> Work:
+    half = config.precision in ("bf16", "fp16") or (config.precision == "auto" and torch.cuda.is_available())
+    return Work(
+        tokens=_tokens_per_pass(config, facts),
+        tuning=config.tuning,
+        lora_rank=config.lora.rank,
+        trainable_layers=config.freeze.trainable_layers,
+        optimizer=config.optimizer.name,
+        quantization=config.quantization,
+        weight_bytes=2 if half and torch.cuda.is_available() else 4,
+        activation_bytes=2 if half else 4,
+        logits=config.kind != "reward",
+    )
+
+
+def _tokens_per_pass(config: TrainingConfig, facts: Mapping[str, Any]) -> int:
+    """The budget of a micro-batch, unless a whole step or a single sequence decides."""
+    if not facts.get("tokens"):
+        return config.micro_batch_tokens if config.packing else config.max_tokens
+    longest = min(facts["lengths"]["max"], config.max_tokens)
+    if not config.packing:
+        return longest
+    step = config.batch_tokens or (config.batch_size or DEFAULT_BATCH) * facts["tokens"] / facts["records"]
+    return max(longest, min(config.micro_batch_tokens, int(1.25 * step)))
+
+
+def _seconds(
+    config: TrainingConfig, shape: Shape, work: Work, facts: Mapping[str, Any], processes: int
+) -> float | None:
+    if not facts.get("tokens"):
+        return None
+    tokens = facts["tokens"] * config.epochs
+    if config.max_steps:
+        per_step = config.batch_tokens or (
+            (config.batch_size or DEFAULT_BATCH) * facts["tokens"] / facts["records"]
+        )
+        tokens = min(tokens, config.max_steps * per_step)
+    share = facts["trained_tokens"] / facts["tokens"]
+    each = flops(shape, work, mean_length=facts["lengths"]["p90"] / 2, trained_share=share)
+    dtype = torch.bfloat16 if work.activation_bytes == 2 else torch.float32
+    return forecast_seconds(tokens * each / processes, dtype)
+
+
+def _cure(config: TrainingConfig, shape: Shape, work: Work, facts: Mapping[str, Any], room: int) -> str:
+    """The first of the changes, from cheap to dear and then all up to it, with which the stage fits."""
+    changes = list(_changes(config, work, facts))
+    for words, change in changes:
+        if forecast(shape, replace(work, **change)).total <= room:
+            return f"set {words}"
+    said, so_far = [], work
+    for words, change in changes:
+        said.append(words)
+        so_far = replace(so_far, **change)
+        if forecast(shape, so_far).total <= room:
+            return f"set {', '.join(said)}"
+    least = forecast(shape, so_far)
+    return (
+        f"even with {', '.join(said)} it takes {bytes_text(least.total)}; take a smaller model or more memory"
+    )
+
+
+def _changes(
+    config: TrainingConfig, work: Work, facts: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not work.checkpointing:
+        yield "gradient_checkpointing: on", {"checkpointing": True}
+    longest = min(facts["lengths"]["max"], config.max_tokens) if facts.get("lengths") else config.max_tokens
+    if work.tokens > longest:
+        yield f"micro_batch_tokens: {longest}", {"tokens": longest}
+    cuda = torch.cuda.is_available()
+    if work.tuning != "lora":
+        if cuda and work.optimizer == "adamw":
+            yield "optimizer.name: adamw_8bit", {"optimizer": "adamw_8bit"}
+        yield "tuning: lora", {"tuning": "lora"}
+    if cuda and work.quantization == "none":
+        yield "quantization: 4bit", {"tuning": "lora", "quantization": "4bit"}

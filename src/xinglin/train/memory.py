@@ -1,20 +1,34 @@
-"""Forecast of a training stage's peak memory, from the sizes in a config alone.
+"""Peak memory and arithmetic of a training stage, from the sizes in a config alone.
 
-Terms and constants follow the usual accounting of weights, optimizer state, activations per token and layer, and
-logits (e.g. Korthikanti et al., arXiv 2205.05198, adapted to gated MLPs and grouped keys and values).
+Weights, optimizer state, activations per token and layer, and logits are counted in the usual way (e.g. Korthikanti
+et al., arXiv 2205.05198, adapted to gated MLPs, grouped keys and values, and per-sequence attention).
 """
 
 from dataclasses import dataclass
 from typing import Any
 
+from xinglin.models.packed import SLICE
 from xinglin.runtime.units import bytes_text
 
 _PLAIN_MLP = ("bloom", "falcon", "gpt2", "gpt_neox", "opt", "phi")
+_SQUARE_ATTENTION = ("bloom",)
+
+STATE_BYTES = {"adamw": 8.0, "adamw_8bit": 2.0, "adafactor": 0.1, "muon": 4.5}
+"""Optimizer state per trained weight."""
+NF4_BYTES = 0.516
+"""A weight in 4 bits with doubly quantised constants (arXiv 2305.14314)."""
+KNOBS = {
+    "weights": "quantization: 4bit, or sharding over more GPUs",
+    "gradients and optimizer": "tuning: lora, or optimizer.name: adamw_8bit",
+    "activations": "a lower micro_batch_tokens, or gradient_checkpointing: on",
+    "logits": "nothing but a smaller vocabulary",
+    "generation": "a lower batch_tokens of the rollouts",
+}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a decoder that memory depends on."""
+    """The sizes of a decoder that memory and time depend on."""
 
     hidden: int
     layers: int
@@ -25,6 +39,8 @@ class Shape:
     tied: bool
     mlp_matrices: int = 3
     """3 for a gated MLP, 2 for a plain one."""
+    square_heads: int = 0
+    """Heads whose attention needs a (tokens x tokens) mask; 0 for attention by sequence."""
 
     @staticmethod
     def of(config: Any) -> "Shape":
@@ -40,6 +56,7 @@ class Shape:
             key_value_width=(getattr(config, "num_key_value_heads", None) or heads) * width,
             tied=bool(getattr(config, "tie_word_embeddings", False)),
             mlp_matrices=2 if config.model_type in _PLAIN_MLP else 3,
+            square_heads=heads if config.model_type in _SQUARE_ATTENTION else 0,
         )
 
     @property
@@ -48,9 +65,17 @@ class Shape:
         return attention + self.mlp_matrices * self.hidden * self.intermediate
 
     @property
+    def head_parameters(self) -> int:
+        return self.vocabulary * self.hidden
+
+    @property
+    def embedding_parameters(self) -> int:
+        return (1 if self.tied else 2) * self.head_parameters
+
+    @property
     def parameters(self) -> int:
         """All of them, norms left out."""
-        return self.layers * self.layer_parameters + (1 if self.tied else 2) * self.vocabulary * self.hidden
+        return self.layers * self.layer_parameters + self.embedding_parameters
 
     def lora_parameters(self, rank: int) -> int:
         """An adapter on every linear layer but the head."""
@@ -59,68 +84,118 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What one forward and backward pass of a stage does with a model."""
+
+    tokens: int
+    """In one forward pass."""
+    tuning: str = "lora"
+    """``full``, ``lora`` or ``freeze``."""
+    lora_rank: int = 8
+    adapters: int = 1
+    """Trained adapters of that rank (2 with a value adapter)."""
+    trainable_layers: int = 2
+    optimizer: str = "adamw"
+    quantization: str = "none"
+    weight_bytes: int = 4
+    """Per frozen weight; trained ones are kept in float32."""
+    activation_bytes: int = 4
+    """2 under bf16 and fp16, 4 in fp32."""
+    checkpointing: bool = False
+    fused: bool = False
+    """Norms, rotary embedding and gated MLP in single kernels, which keep less."""
+    logits: bool = True
+    """False for a reward model, whose head has one output."""
+    copies: int = 0
+    """Further frozen models of the same size: the reference of PPO with ``tuning: full``, a reward model."""
+    generated_tokens: int = 0
+    """Tokens in the key-value cache of a rollout."""
+    processes: int = 1
+    """Over which weights and state are sharded."""
+
+
+@dataclass(frozen=True)
 class Forecast:
     """Peak bytes by term."""
 
-    weights: int
-    training_state: int
-    activations: int
-    logits: int
+    terms: dict[str, int]
 
     @property
     def total(self) -> int:
-        return self.weights + self.training_state + self.activations + self.logits
+        return sum(self.terms.values())
+
+    @property
+    def largest(self) -> str:
+        return max(self.terms, key=lambda name: self.terms[name])
 
     def __str__(self) -> str:
-        terms = {
-            "weights": self.weights,
-            "gradients and optimizer": self.training_state,
-            "activations": self.activations,
-            "logits": self.logits,
+        name = self.largest
+        return f"{bytes_text(self.total)}, most of it {name} ({bytes_text(self.terms[name])}: less with {KNOBS[name]})"
+
+
+def forecast(shape: Shape, work: Work) -> Forecast:
+    """Peak memory of one optimizer step."""
+    trained = trained_parameters(shape, work)
+    frozen = shape.parameters - (0 if work.tuning == "lora" else trained)
+    linear = shape.layers * shape.layer_parameters
+    if work.quantization != "none":
+        each = NF4_BYTES if work.quantization == "4bit" else 1.0
+        frozen_bytes = linear * each + (frozen - linear) * 2 + shape.hidden * shape.intermediate * 2
+    else:
+        frozen_bytes = frozen * work.weight_bytes
+    copies = work.copies * shape.parameters * work.weight_bytes
+    # Under autocast every trained matrix is kept a second time in the arithmetic's type.
+    casts = trained * work.activation_bytes if work.activation_bytes < 4 else 0
+    state = trained * (4 + STATE_BYTES[work.optimizer])
+    width = 2 * shape.key_value_width * shape.layers
+    return Forecast(
+        {
+            "weights": int((frozen_bytes + copies + trained * 4 + casts) / work.processes),
+            "gradients and optimizer": int(state / work.processes),
+            "activations": _activations(shape, work),
+            "logits": min(work.tokens, SLICE) * shape.vocabulary * 10 if work.logits else 0,
+            "generation": work.generated_tokens * width * work.activation_bytes,
         }
-        largest = max(terms, key=lambda name: terms[name])
-        return f"{bytes_text(self.total)} (most of it {largest}: {bytes_text(terms[largest])})"
+    )
 
 
-def forecast(
-    shape: Shape,
-    *,
-    tokens: int,
-    tuning: str,
-    lora_rank: int = 8,
-    trainable_layers: int = 2,
-    weight_bytes: int = 4,
-    activation_bytes: int = 4,
-    checkpointing: bool = False,
-) -> Forecast:
-    """Peak memory of one optimizer step.
+def trained_parameters(shape: Shape, work: Work) -> int:
+    return {
+        "full": shape.parameters,
+        "lora": work.adapters * shape.lora_parameters(work.lora_rank),
+        "freeze": work.trainable_layers * shape.layer_parameters + shape.head_parameters,
+    }[work.tuning]
+
+
+def _activations(shape: Shape, work: Work) -> int:
+    """What the backward pass needs of the forward pass, per token and layer, times both."""
+    attention = 2 * shape.query_width + 2 * shape.key_value_width
+    per_layer = (4.0 if work.fused else 6.6) * shape.hidden + attention
+    per_layer += (3 if work.fused else 4) * shape.intermediate
+    if work.tuning == "lora":
+        per_layer += 7 * work.lora_rank
+    per_layer += shape.square_heads * work.tokens * 2
+    kept = work.trainable_layers if work.tuning == "freeze" else shape.layers
+    if work.checkpointing:
+        each = kept * shape.hidden + per_layer
+    else:
+        each = kept * per_layer
+    return int(work.tokens * (each + 3 * shape.hidden) * work.activation_bytes)
+
+
+def flops(shape: Shape, work: Work, *, mean_length: float, trained_share: float) -> float:
+    """Floating-point operations per token of training: multiply-adds count twice.
 
     Args:
-        shape: the model.
-        tokens: in one forward pass (``micro_batch_tokens``).
-        tuning: ``full``, ``lora`` or ``freeze``.
-        weight_bytes: per frozen weight; trained ones take 4, and 12 more for gradient and two moments.
-        activation_bytes: per activation: 2 under bf16, 4 in fp32.
-        checkpointing: only layer inputs are kept, and one layer's activations.
+        mean_length: tokens that a token's attention reaches, over all sequences (sum of squares / sum / 2 when causal).
+        trained_share: share of the tokens whose logits are made.
     """
-    head = shape.vocabulary * shape.hidden
-    trained = {
-        "full": shape.parameters,
-        "lora": shape.lora_parameters(lora_rank),
-        "freeze": trainable_layers * shape.layer_parameters + head,
-    }[tuning]
-    frozen = shape.parameters if tuning == "lora" else shape.parameters - trained
-    per_layer = (
-        6.6 * shape.hidden + 2 * shape.query_width + 2 * shape.key_value_width + 4 * shape.intermediate
-    )
-    kept_layers = trainable_layers if tuning == "freeze" else shape.layers
-    if checkpointing:
-        activations = tokens * (shape.layers * shape.hidden + per_layer)
-    else:
-        activations = tokens * kept_layers * per_layer
-    return Forecast(
-        weights=frozen * weight_bytes + trained * 4,
-        training_state=trained * 12,
-        activations=int(activations * activation_bytes),
-        logits=min(tokens, 1024) * shape.vocabulary * 12,
-    )
+    linear = 2 * shape.layers * shape.layer_parameters
+    attention = 4 * mean_length * shape.query_width * shape.layers
+    head = 2 * shape.head_parameters * trained_share if work.logits else 0
+    share = work.trainable_layers / shape.layers if work.tuning == "freeze" else 1.0
+    weights = {"full": 3.0, "lora": 2.0, "freeze": 1 + 2 * share}[work.tuning] + work.checkpointing
+    adapters = 6 * trained_parameters(shape, work) if work.tuning == "lora" else 0
+    # The backward pass of attention makes its scores again: 2.5 times the forward pass.
+    passes = 1 + 2.5 * share + work.checkpointing
+    return linear * weights + adapters + attention * passes + head * (2 if work.tuning == "lora" else 3)
