@@ -6,7 +6,7 @@ model's own chat template. Answers come back in the order of the requests, howev
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 from xinglin.data.records import Message
 
@@ -23,28 +23,6 @@ class Generation:
     tokens: int
     left_out: int = 0
     """Oldest exchanges of the conversation that the model did not see, because its window was full."""
-
-
-class Window(NamedTuple):
-    """A conversation cut to what a model can take."""
-
-    messages: list[Message]
-    left_out: int
-    """Oldest exchanges that are missing in it."""
-
-
-def fit_window(
-    messages: Sequence[Message], *, room: int, count: Callable[[Sequence[Message]], int]
-) -> Window:
-    """Leave out the oldest exchanges until ``count(messages)`` tokens are at most ``room``.
-
-    The system message and the last question always stay, and may alone be more than that.
-    """
-    kept = list(messages)
-    first = int(kept[0].role == "system")
-    while len(kept) > first + 1 and count(kept) > room:
-        del kept[first : first + 2]
-    return Window(kept, left_out=(len(messages) - len(kept)) // 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from xinglin.data.encoding import Segment
 from xinglin.data.packing import first_fit, pack_sequences
 from xinglin.data.records import Message
 from xinglin.data.rendering import Renderer
-from xinglin.engines import Finish, Generation, Likelihood, Window, fit_window
+from xinglin.data.window import Window, fit_window
+from xinglin.engines import Finish, Generation, Likelihood
 from xinglin.errors import DataError
 from xinglin.models.attention import isolated, packed_attention, quadratic
 from xinglin.models.load import load_model

@@ -220,7 +220,7 @@ def quadratic(model: PreTrainedModel) -> bool:
 
 @torch.no_grad()
 def isolated(model: PreTrainedModel, *, share: bool = False) -> bool:
-    """Whether two short sequences, packed, get the logits that the model's own attention gives each alone.
+    """Whether two short sequences, packed, get the hidden states that the model's own attention gives each alone.
 
     ``share``: they begin with the same tokens, which are laid once.
     """
@@ -236,9 +236,10 @@ def isolated(model: PreTrainedModel, *, share: bool = False) -> bool:
     training = model.training
     model.eval()
     try:
-        own = [model(input_ids=one.input_ids, use_cache=False).logits[0] for one in packed.apart()]
+        read = model.base_model
+        own = [read(input_ids=one.input_ids, use_cache=False).last_hidden_state[0] for one in packed.apart()]
         with packed_attention(model), packed_inputs(model, packed) as inputs:
-            joint = model(**inputs).logits[0].float()
+            joint = read(**inputs).last_hidden_state[0].float()
     except (AttributeError, TypeError):  # an attention that needs a mask of its own making (MPT, Falcon)
         return False
     finally:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypedDict, Unpack, cast, overload
 
 from xinglin.data.records import Message, Role
-from xinglin.engines import Finish, Generation, Window, fit_window
+from xinglin.data.window import Window, fit_window
+from xinglin.engines import Finish, Generation
 from xinglin.errors import DataError, ModelError, RunError
 from xinglin.runtime.artifact import FILE, Artifact
 
