@@ -1,6 +1,7 @@
 """LoRA adapters: put a fresh one on a model, go on with a given one, save either."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,9 @@ def add_lora(model: PreTrainedModel, config: Lora, *, seed: int, new_tokens: Seq
     Raises:
         ModelError: a target that no layer has, or embeddings of new tokens where there are none.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        # PEFT cannot convert PiSSA with rsLoRA and patterns to a plain adapter; ``save_lora`` can.
+        warnings.filterwarnings("ignore", message=r"Using Rank-Stabilized LoRA with rank_pattern")
         torch.manual_seed(seed)
         try:
             wrapped: Any = get_peft_model(model, _peft_config(model, config, new_tokens))
@@ -150,7 +153,7 @@ def _ready(wrapped: Any, *, takes_from_base: bool) -> PeftModel:
 def cast_down(wrapped: nn.Module) -> None:
     """Under autocast, cast an adapter's small matrices down instead of the activations up, as PEFT would."""
     for _, layer in _lora_layers(wrapped):
-        layer.cast_input_dtype_enabled = False
+        layer.cast_input_dtype_enabled = bool(layer.lora_variant)  # DoRA measures weights in its input's type
 
 
 def save_lora(wrapped: Any, folder: Path, *, base: str) -> None:
