@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xinglin.data.overlength import OverLength, Policy, Trainable, fit_many
-from xinglin.data.records import Origin, Preference, Question, Record, from_json
+from xinglin.data.records import Origin, Preference, Question, Record, from_json, texts
 from xinglin.data.rendering import Renderer
 from xinglin.data.shards import Shards, ShardWriter
 from xinglin.errors import DataError
@@ -33,11 +33,17 @@ def split_file(artifact: Artifact, split: str) -> Path:
     return artifact.folder / f"{split}.jsonl"
 
 
-def read_split(path: Path) -> Iterator[Record]:
-    """The records of a split, in order."""
+def read_split(path: Path, *, every: int = 1) -> Iterator[Record]:
+    """The records of a split, in order; with ``every``, the first of each that many."""
     with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file):
+        for number, line in islice(enumerate(file), 0, None, every):
             yield from_json(json.loads(line), Origin(path.name, number + 1))
+
+
+def sample_texts(path: Path, *, max_bytes: int) -> Iterator[str]:
+    """The texts of about ``max_bytes`` of a split: of all records, or of some that are spread evenly over it."""
+    for record in read_split(path, every=-(-path.stat().st_size // max_bytes) or 1):
+        yield from texts(record)
 
 
 def shard_key(path: Path, renderer: Renderer, *, max_tokens: int, policy: Policy) -> str:

@@ -16,6 +16,7 @@ from xinglin.data.records import Kind, kind_of, texts
 from xinglin.data.sources import SAMPLE, Source, content_hash, files, read
 from xinglin.data.templates import load_template
 from xinglin.errors import DataError
+from xinglin.plugins import nearest
 from xinglin.runtime.progress import progress
 from xinglin.runtime.stage_run import Outcome, StageRun
 from xinglin.runtime.units import bytes_text
@@ -48,6 +49,9 @@ class Config(StageConfig):
     """Whose tokenizer to use. Default: the recipe's ``model``; for a ``tiny:`` one it is trained on the splits."""
     vocabulary: Annotated[int, Field(ge=300, le=200_000)] = 4096
     """Size of a tokenizer that is trained here."""
+    tokenizer_splits: list[str] | None = None
+    """The splits that it is trained on, e.g. ``[english]`` for one whose vocabulary a later stage extends.
+    Default: all that are not held out."""
     trust_remote_code: bool = False
     """Run Python code that comes with the tokenizer."""
     template: str | None = None
@@ -64,6 +68,15 @@ class Config(StageConfig):
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ValueError(f"split names used twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _tokenizer_splits_are_for_training(self) -> "Config":
+        for name in self.tokenizer_splits or []:
+            if name not in self.splits:
+                raise ValueError(f"tokenizer_splits: no split '{name}'; {nearest(name, list(self.splits))}")
+            if self.splits[name].held_out:
+                raise ValueError(f"tokenizer_splits: '{name}' is held out for evaluation; name another one")
         return self
 
 
@@ -159,12 +172,14 @@ def _tokenizer(
     spec = run.model(config.tokenizer or "base")
     files = [run.out / f"{name}.jsonl" for name in splits]
     if is_tiny(spec):
-        seen = [path for path, facts in zip(files, splits.values(), strict=True) if not facts["held_out"]]
+        seen = config.tokenizer_splits or [name for name, facts in splits.items() if not facts["held_out"]]
         if not seen:
             raise DataError(
                 "every split is held out, so there is no text to train a tokenizer on; add one that is not"
             )
-        tokenizer = train_tokenizer(_texts(seen), vocabulary=config.vocabulary)
+        tokenizer = train_tokenizer(
+            _texts([run.out / f"{name}.jsonl" for name in seen]), vocabulary=config.vocabulary
+        )
         tokenizer.chat_template = load_template("chatml")
     else:
         tokenizer = load_tokenizer(spec.removeprefix("hub:"), trust_remote_code=config.trust_remote_code)
