@@ -148,8 +148,15 @@ AttentionMaskInterface.register(BLOCK_DIAGONAL, block_diagonal_mask)
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
     """Within, ``forward`` calls of ``model`` must go through ``packed_inputs``; generation is as usual outside."""
+    with attention(model, BLOCK_DIAGONAL if quadratic(model) else PER_SEQUENCE):
+        yield
+
+
+@contextmanager
+def attention(model: PreTrainedModel, implementation: str) -> Iterator[None]:
+    """Within, ``model`` computes attention by that entry of transformers' registry, such as its own one."""
     before = str(model.config._attn_implementation)
-    _use(model, BLOCK_DIAGONAL if quadratic(model) else PER_SEQUENCE)
+    _use(model, implementation)
     try:
         yield
     finally:
