@@ -40,7 +40,8 @@ def train_some_layers(model: PreTrainedModel, config: Freeze) -> nn.Module:
             trained = [*children[:position], *layers[:count]]
         case "new":
             trained = insert_layers(model, layers, count=count)
-    for part in trained:
+    scores = [model.score] if hasattr(model, "score") else []  # new, so it is trained whatever else is
+    for part in [*trained, *scores]:
         part.float().requires_grad_(True)
     return model
 

@@ -46,6 +46,7 @@ class PackedModel(nn.Module):
         entropy: (M,) of the distributions that they are predicted by, in nats.
         hidden: (M, H) last hidden states that they are predicted from.
         last_hidden: (S, H) those of the last token of each sequence.
+        scores: (S,) what a reward model's head makes of them, in float32.
         """
         wants = (want,) if isinstance(want, str) else want
         if is_packing(self.core):
@@ -60,15 +61,18 @@ class PackedModel(nn.Module):
 
     def _pass(self, packed: Packed, wants: tuple[str, ...]) -> tuple[Tensor, ...]:
         with packed_inputs(self.core, packed) as inputs:
-            if self.plain_head or not {"nll", "log_probs", "entropy"} & set(wants):
+            read_by_head = {"nll", "log_probs", "entropy"} & set(wants)
+            if self.plain_head or not read_by_head:
                 states = self.core.base_model(**inputs).last_hidden_state[0]
                 hidden = states[packed.predictors]
-                found = self._read_hidden(hidden, packed, set(wants))
+                found = self._read_hidden(hidden, packed, read_by_head) if read_by_head else {}
             else:
                 states, logits = self._own_logits(inputs, packed)
                 hidden = states[packed.predictors]
                 found = _read_logits(logits, packed, set(wants))
         found |= {"hidden": hidden, "last_hidden": states[packed.last]}
+        if "scores" in wants:
+            found["scores"] = read_scores(self.core.score, found["last_hidden"])
         return tuple(found[name] for name in wants)
 
     def _read_hidden(self, hidden: Tensor, packed: Packed, wants: set[str]) -> dict[str, Tensor]:
@@ -109,6 +113,13 @@ class PackedModel(nn.Module):
         hidden = self.core.base_model(input_ids=ids, use_cache=False).last_hidden_state
         self.core.train(training)
         return bool(torch.allclose(logits.float(), head(hidden).float(), rtol=1e-2, atol=1e-3))
+
+
+def read_scores(head: Any, last_hidden: Tensor) -> Tensor:
+    """(S,) scores of (S, H) hidden states, in float32: differences of scores are small beside bf16's steps."""
+    with torch.autocast(last_hidden.device.type, enabled=False):
+        scores: Tensor = head(last_hidden.float())[:, 0]
+    return scores
 
 
 def _read_logits(logits: Tensor, packed: Packed, wants: set[str]) -> dict[str, Tensor]:
