@@ -1,4 +1,4 @@
-"""What a training stage will take, said before it starts: tokens, time, memory, and what to change if it does not fit."""
+"""What a training stage will take, said before it starts, and what to change if it does not fit."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,7 @@ from xinglin.config.parts import TrainingConfig
 from xinglin.config.tiny import is_tiny
 from xinglin.errors import TrainingError
 from xinglin.models.adapter import is_adapter, stack
+from xinglin.models.kernels import fusible
 from xinglin.models.tiny import tiny_config
 from xinglin.models.tokenizer import load_tokenizer
 from xinglin.runtime.artifact import Artifact
@@ -174,6 +175,7 @@ def _work(config: TrainingConfig, facts: Mapping[str, Any]) -> Work:
         quantization=config.quantization,
         weight_bytes=2 if half and torch.cuda.is_available() else 4,
         activation_bytes=2 if half else 4,
+        fused=config.kernels == "auto" and fusible(),
         logits=config.kind != "reward",
     )
 
