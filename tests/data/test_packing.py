@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xinglin.data.packing import Plan, first_fit, pack, pack_groups, pack_sequences, shared_prefixes
+from xinglin.data.packing import Plan, first_fit, pack, pack_groups, pack_sequences
 from xinglin.data.shards import Shards, ShardWriter
 
 lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=40).map(lambda values: np.asarray(values))
@@ -157,7 +157,7 @@ def test_the_budget_counts_what_is_laid(tmp_path_factory, pairs, budget):
     plan = Plan(
         shards.lengths,
         shards.counts,
-        shared=shared_prefixes(shards),
+        shared=shards.shared,
         group=2,
         batch_size=5,
         micro_batch_tokens=budget,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xinglin.data.shards import Shards
+from xinglin.data.shards import Shards, shared_tokens
 
 Ints = npt.NDArray[np.int64]
 
@@ -46,7 +46,7 @@ class Plan:
         batch_size: groups per step; or
         batch_tokens: tokens per step, in which case groups are taken until it is reached.
         micro_batch_tokens: tokens of one forward pass, over all sequences in it.
-        shared: (S,) tokens of each sequence that are laid in its group's first one (``shared_prefixes``), if any.
+        shared: (S,) tokens of each sequence that are laid in its group's first one (``Shards.shared``), if any.
         epochs: passes over the data; a fraction ends within one.
         max_steps: upper bound on the steps, if any.
         processes: data-parallel processes that share each step.
@@ -304,20 +304,3 @@ def _boundaries(lengths: list[int]) -> Any:
     import torch
 
     return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
-
-
-def shared_tokens(head: npt.NDArray[Any], ids: npt.NDArray[Any]) -> int:
-    """How many tokens ``ids`` begins with in common with ``head``; at least the last one stays its own."""
-    most = max(min(len(head), len(ids) - 1), 0)
-    different = head[:most] != ids[:most]
-    return int(different.argmax()) if different.any() else most
-
-
-def shared_prefixes(shards: Shards) -> Ints:
-    """(sequences,) tokens that ``pack(…, share=True)`` takes from the head of each one's group."""
-    shared = np.zeros(len(shards), dtype=np.int64)
-    for number in range(len(shards)):
-        head = number - number % shards.group
-        if number != head:
-            shared[number] = shared_tokens(shards[head].ids, shards[number].ids)
-    return shared

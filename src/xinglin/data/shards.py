@@ -13,6 +13,8 @@ A preference occupies two neighbouring sequences: the chosen one, then the rejec
 """
 
 import json
+from copy import copy
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,12 +92,13 @@ class Shards:
         self.folder = folder
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         self.group: int = self.meta["group"]
-        self.offsets: Ints = np.load(folder / "offsets.npy")
+        offsets: Ints = np.load(folder / "offsets.npy")
         self.counts: Ints = np.load(folder / "counts.npy")
         """(sequences,) trained tokens of each."""
         self.rows: Ints = np.load(folder / "rows.npy")
-        self.lengths: Ints = np.diff(self.offsets)
-        size = int(self.offsets[-1])
+        self.lengths: Ints = np.diff(offsets)
+        self._starts: Ints = offsets[:-1]
+        size = int(offsets[-1])
         dtype = np.dtype(self.meta["dtype"])
         tokens, trained = folder / "tokens.bin", folder / "trained.bin"
         if tokens.stat().st_size != size * dtype.itemsize or trained.stat().st_size != (size + 7) // 8:
@@ -109,10 +112,35 @@ class Shards:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Sequence:
-        start, end = int(self.offsets[index]), int(self.offsets[index + 1])
+        start = int(self._starts[index])
+        end = start + int(self.lengths[index])
         first = start // 8
         bits = np.unpackbits(self._trained[first : (end + 7) // 8])[start - first * 8 : end - first * 8]
         return Sequence(self._tokens[start:end].astype(np.int64), bits.astype(np.bool_))
+
+    def only(self, kept: Ints) -> "Shards":
+        """A view of the sequences at these positions; ``meta`` still speaks of all."""
+        view = copy(self)
+        view.__dict__.pop("shared", None)
+        view.lengths, view.counts, view.rows = self.lengths[kept], self.counts[kept], self.rows[kept]
+        view._starts = self._starts[kept]
+        return view
+
+    @cached_property
+    def shared(self) -> Ints:
+        """(sequences,) tokens that each begins with in common with the first sequence of its group."""
+        shared = np.zeros(len(self), dtype=np.int64)
+        for head in range(0, len(self), self.group):
+            for number in range(head + 1, head + self.group):
+                shared[number] = shared_tokens(self[head].ids, self[number].ids)
+        return shared
+
+
+def shared_tokens(head: npt.NDArray[Any], ids: npt.NDArray[Any]) -> int:
+    """How many tokens ``ids`` begins with in common with ``head``; at least the last one stays its own."""
+    most = max(min(len(head), len(ids) - 1), 0)
+    different = head[:most] != ids[:most]
+    return int(different.argmax()) if different.any() else most
 
 
 def length_percentiles(lengths: Ints) -> dict[str, int]:

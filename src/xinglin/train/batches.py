@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from torch.nn import Module
 
 from xinglin.data.packing import Packed, Step, pack
 from xinglin.data.shards import Shards
@@ -36,14 +37,23 @@ class Batches:
     objective: ObjectiveProtocol
     source: Callable[[Ints], str]
     """Sequence numbers -> where they come from, for an error message."""
+    before: Callable[[Module, Step], None] = lambda model, step: None
+    """What the objective has to know of a whole step first; called with the model that it will be given."""
 
 
-def shard_batches(shards: Shards, steps: Steps, objective: ObjectiveProtocol, *, split: str) -> Batches:
-    """Batches of the token shards of one split."""
+def shard_batches(
+    shards: Shards,
+    steps: Steps,
+    objective: ObjectiveProtocol,
+    *,
+    split: str,
+    share: bool = False,
+) -> Batches:
+    """Batches of the token shards of one split; ``share`` is that of ``pack``."""
 
     def source(indices: Ints) -> str:
         lines = sorted({int(shards.rows[index]) + 1 for index in indices})
         shown = ", ".join(map(str, lines[:10])) + (", …" if len(lines) > 10 else "")
         return f"lines {shown} of split '{split}'"
 
-    return Batches(steps, lambda indices: pack(shards, indices), objective, source)
+    return Batches(steps, lambda indices: pack(shards, indices, share=share), objective, source)

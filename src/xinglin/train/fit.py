@@ -95,7 +95,8 @@ def split_batches(
             f"split '{split}' holds preferences, and this stage would learn the rejected answers too; "
             "name a split of documents or conversations"
         )
-    return shard_batches(shards, session.plan(shards, training=training), built, split=split)
+    steps = session.plan(shards, training=training)
+    return shard_batches(shards, steps, built, split=split, share=session.share)
 
 
 def finish(session: Session, loop: Loop, state: State) -> Outcome:

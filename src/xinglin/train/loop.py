@@ -154,6 +154,7 @@ class Loop:
         weight = max(objective.weight(step), 1.0)
         mine = step.micro_batches[self.accelerator.process_index]
         sums = Sums(weight)
+        self.batches.before(self.wrapped, step)
         for index, indices in enumerate(mine):
             packed = self.batches.pack(indices).to(self.accelerator.device)
             last = index == len(mine) - 1
@@ -235,6 +236,7 @@ class Loop:
         for number in range(len(batches.steps)):
             step = batches.steps[number]
             sums = Sums(batches.objective.weight(step))
+            batches.before(self.wrapped, step)
             for indices in step.micro_batches[self.accelerator.process_index]:
                 packed = batches.pack(indices).to(self.accelerator.device)
                 with self.accelerator.autocast():

@@ -30,7 +30,7 @@ def reference_log_probs(session: Session, shards: Shards) -> Tensor:
         for number in range(len(plan)):
             for micro_batches in plan[number].micro_batches:
                 for indices in micro_batches:
-                    packed = pack(shards, indices).to(session.accelerator.device)
+                    packed = pack(shards, indices, share=session.share).to(session.accelerator.device)
                     sums = sequence_sums(model(packed, want="log_probs"), packed)
                     result[torch.from_numpy(indices)] = sums.float().cpu()
             bar.advance(1)

@@ -15,7 +15,7 @@ from xinglin.data.rendering import Renderer
 from xinglin.data.shards import Shards
 from xinglin.data.splits import open_shards, require_trained, split_file
 from xinglin.errors import DataError, TrainingError
-from xinglin.models.attention import check_isolation, packed_attention
+from xinglin.models.attention import check_isolation, isolated, packed_attention
 from xinglin.models.neftune import Noise
 from xinglin.models.packed import PackedModel
 from xinglin.runtime.stage_run import StageRun
@@ -40,6 +40,8 @@ class Session:
     tokenizer: PreTrainedTokenizerFast
     renderer: Renderer
     model: PackedModel
+    share: bool
+    """Whether what the sequences of a group begin with in common is computed once."""
     expected: Outlook
 
     def shards(self, split: str) -> Shards:
@@ -74,6 +76,7 @@ class Session:
         return Plan(
             shards.lengths,
             shards.counts,
+            shared=shards.shared if self.share else None,
             group=shards.group,
             micro_batch_tokens=config.micro_batch_tokens if config.packing else 1,
             batch_size=None if config.batch_tokens else (config.batch_size or DEFAULT_BATCH),
@@ -114,6 +117,7 @@ def open_session(config: TrainingConfig, run: StageRun) -> Session:
     core.config.use_cache = False
     if config.packing:
         check_isolation(core)
+    share = config.packing and isolated(core, share=True)
     renderer = Renderer(tokenizer, template=config.template or data.config.get("template"))
     if expected.work.checkpointing:
         core.activation_checkpointing_enable()
@@ -133,6 +137,7 @@ def open_session(config: TrainingConfig, run: StageRun) -> Session:
         tokenizer,
         renderer,
         model,
+        share,
         expected,
     )
 
