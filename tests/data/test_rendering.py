@@ -95,10 +95,11 @@ def test_reasoning_goes_through_templates_that_know_nothing_of_it():
     assert text == "<human>:累\n<bot>:[[<think>想</think>休息</s>]]\n"
 
 
-def test_thinking_mode_does_not_train_the_empty_block_either():
-    renderer = Renderer(TOKENIZERS["byte level"], template="qwen3", enable_thinking=True)
+def test_a_model_that_is_always_asked_to_think_learns_to_write_the_empty_block():
+    renderer = Renderer(TOKENIZERS["byte level"], template="qwen3", reasoning="keep")
     text = masked(renderer, renderer.conversation([user("累"), bot("休息")]))
-    assert text.endswith("assistant\n<think>\n\n</think>\n\n[[休息<|im_end|>]]\n")
+    assert text.endswith("assistant\n[[<think>\n\n</think>\n\n休息<|im_end|>]]\n")
+    assert renderer.prompt([user("累")]).endswith("assistant\n")
 
 
 def test_only_the_answer_of_a_preference_is_trained():
@@ -361,7 +362,7 @@ def test_a_template_that_prints_the_date_survives_midnight(monkeypatch):
 def test_fingerprint_follows_tokenizer_template_and_thinking():
     fingerprints = {
         Renderer(TOKENIZERS["byte level"], template="qwen3").fingerprint,
-        Renderer(TOKENIZERS["byte level"], template="qwen3", enable_thinking=True).fingerprint,
+        Renderer(TOKENIZERS["byte level"], template="qwen3", reasoning="keep").fingerprint,
         Renderer(TOKENIZERS["byte level"], template="chatml").fingerprint,
         Renderer(TOKENIZERS["sentencepiece"], template="chatml").fingerprint,
     }

@@ -1,10 +1,13 @@
 """Packaged templates, byte for byte, against what the originals print for the same sentences."""
 
+import json
+
 import pytest
 from rendering_toys import byte_level
 
-from xinglin.data.records import Message
+from xinglin.data.records import Message, ToolCall
 from xinglin.data.rendering import Renderer
+from xinglin.data.shape import pieces_of, rows_of, shape_of
 from xinglin.data.templates import load_template, template_names
 from xinglin.errors import PluginError
 
@@ -18,6 +21,7 @@ VICUNA = (
 )
 ALPACA = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 HEAD, TAIL = "<|start_header_id|>{}<|end_header_id|>\n\n", "<|eot_id|>"
+DATED = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
 USER, BOT = HEAD.format("user"), HEAD.format("assistant")
 
 # name: (one exchange, two exchanges with a system prompt, what follows them to ask for a further answer)
@@ -83,6 +87,20 @@ GOLDEN = {
         "<|im_start|>assistant\n暂时不用。<|im_end|>\n",
         "<|im_start|>user\n多久？<|im_end|>\n<|im_start|>assistant\n",
     ),
+    "qwen2_5": (
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\n发热怎么办？<|im_end|>\n<|im_start|>assistant\n多喝水。<|im_end|>\n",
+        "<|im_start|>system\n你是医生。<|im_end|>\n<|im_start|>user\n发热怎么办？<|im_end|>\n"
+        "<|im_start|>assistant\n多喝水。<|im_end|>\n<|im_start|>user\n要吃药吗？<|im_end|>\n"
+        "<|im_start|>assistant\n暂时不用。<|im_end|>\n",
+        "<|im_start|>user\n多久？<|im_end|>\n<|im_start|>assistant\n",
+    ),
+    "llama3_1": (
+        f"<s>{HEAD.format('system')}{DATED}{TAIL}{USER}发热怎么办？{TAIL}{BOT}多喝水。{TAIL}",
+        f"<s>{HEAD.format('system')}{DATED}你是医生。{TAIL}{USER}发热怎么办？{TAIL}{BOT}多喝水。{TAIL}"
+        f"{USER}要吃药吗？{TAIL}{BOT}暂时不用。{TAIL}",
+        f"{USER}多久？{TAIL}{BOT}",
+    ),
     "qwen3": (
         "<|im_start|>user\n发热怎么办？<|im_end|>\n"
         "<|im_start|>assistant\n<think>\n\n</think>\n\n多喝水。<|im_end|>\n",
@@ -142,7 +160,7 @@ def test_qwen3_prints_reasoning_after_the_last_question_only(tokenizer):
         "<|im_start|>user\n累<|im_end|>\n<|im_start|>assistant\n休息。<|im_end|>\n"
         f"<|im_start|>user\n累<|im_end|>\n<|im_start|>assistant\n{thought}<|im_end|>\n"
     )
-    thinking = Renderer(tokenizer, template="qwen3", enable_thinking=True)
+    thinking = Renderer(tokenizer, template="qwen3", reasoning="keep")
     assert thinking.prompt(messages[:1]) == "<|im_start|>user\n累<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -200,6 +218,71 @@ def test_equal_to_the_templates_that_trl_ships(name, generation):
         assert ours == theirs
 
 
+TOOLS = (
+    {
+        "type": "function",
+        "function": {
+            "name": "查价",
+            "description": "a <drug> & its price",
+            "parameters": {"type": "object", "properties": {"drug": {"type": "string"}}},
+        },
+    },
+)
+CALL = ToolCall("查价", {"drug": '布"洛芬', "boxes": 2, "of": {"x": ["a", "b"]}, "none": None})
+RESULT = Message("tool", '{"price": "12"}')
+ASK = Message("user", "多少钱？")
+THOUGHT = "<think>\n查一下\n</think>\n\n"
+TOOL_TALKS = [
+    (ASK, Message("assistant", "", tool_calls=(CALL,)), RESULT, Message("assistant", "12 元。"), *ONE),
+    (SYSTEM, ASK, Message("assistant", "", tool_calls=(CALL,))),
+    (SYSTEM, *ONE, ASK, Message("assistant", "", False, (CALL,)), RESULT, RESULT, Message("assistant", "贵")),
+]
+SPOKEN_TOOL_TALKS = [  # a text beside the call, or several calls, or reasoning: more than Llama-3.1 takes
+    (
+        ASK,
+        Message("assistant", "查。", tool_calls=(CALL, ToolCall("查价", {}))),
+        RESULT,
+        Message("assistant", "贵"),
+    ),
+    (ASK, Message("assistant", THOUGHT, tool_calls=(CALL,)), RESULT, Message("assistant", THOUGHT + "贵")),
+    (ASK, Message("assistant", THOUGHT + "查。", tool_calls=(CALL,))),
+]
+
+
+@pytest.mark.parametrize("name", ["qwen2_5", "qwen3", "llama3_1"])
+@pytest.mark.parametrize("tools", [(), TOOLS], ids=["not described", "described"])
+def test_tools_as_the_originals_that_trl_ships(name, tools):
+    trl = pytest.importorskip("trl")
+    from importlib.resources import files
+
+    original = files(trl).joinpath("chat_templates", f"{name}.jinja").read_text(encoding="utf-8")
+    tokenizer = byte_level(bos="<s>")
+    renderer = Renderer(tokenizer, template=name)
+    for talk in TOOL_TALKS + (SPOKEN_TOOL_TALKS if name != "llama3_1" else []):
+        rows = rows_of(shape_of(talk), [pieces_of(message) for message in talk])
+        kwargs = {"tokenize": False, "enable_thinking": False, "tools": list(tools) or None}
+        theirs = tokenizer.apply_chat_template(rows, chat_template=original, **kwargs)
+        assert "".join(segment.text for segment in renderer.conversation(talk, tools=tools)) == theirs
+        asked = talk[:-1]
+        theirs = tokenizer.apply_chat_template(
+            rows[:-1], chat_template=original, add_generation_prompt=True, **kwargs
+        )
+        assert renderer.prompt(asked, tools=tools) == theirs
+
+
+def test_tools_of_glm4():
+    """A call is a turn that opens with the name; the schema stands in a system turn of its own."""
+    renderer = Renderer(byte_level(bos="<s>"), template="glm4")
+    segments = renderer.conversation(TOOL_TALKS[1], tools=TOOLS)
+    schema = json.dumps(TOOLS[0]["function"], ensure_ascii=False, indent=4)
+    assert "".join(segment.text for segment in segments) == (
+        "[gMASK]<sop><|system|>\n你是一个名为 ChatGLM 的人工智能助手。你是基于智谱AI训练的语言模型 GLM-4 模型开发的，"
+        f"你的任务是针对用户的问题和要求提供适当的答复和支持。\n\n# 可用工具\n\n## 查价\n\n{schema}\n"
+        "在调用上述函数时，请使用 Json 格式表示调用的参数。<|system|>\n你是医生。<|user|>\n多少钱？<|assistant|>查价\n"
+        '{"drug": "布\\"洛芬", "boxes": 2, "of": {"x": ["a", "b"]}, "none": null}</s>'
+    )
+
+
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(PluginError, match="did you mean 'qwen2'"):
+    with pytest.raises(PluginError, match="did you mean 'qwen2_5'"):
         load_template("qwen2_5x")

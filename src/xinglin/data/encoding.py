@@ -1,9 +1,10 @@
-"""Segments of text -> tokens with a loss mask, exact at every boundary."""
+"""Segments of text -> tokens with loss weights, exact at every boundary."""
 
 import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,18 +21,27 @@ class Segment(NamedTuple):
     """A stretch of rendered text."""
 
     text: str
-    trained: bool
-    """Whether the loss counts its tokens."""
+    weight: float
+    """How much the loss counts its tokens; False and True are 0 and 1."""
     plain: bool = False
     """Spells a special token, but was typed by a person: encoded as ordinary text."""
+
+    @property
+    def trained(self) -> bool:
+        return bool(self.weight)
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """One row of tokens. ``ids`` int32 ``(T,)``; ``mask`` bool ``(T,)``, True where the token is to be predicted."""
+    """One row of tokens. ``ids`` int32 ``(T,)``; ``weights`` float32 ``(T,)``, how much each prediction counts."""
 
     ids: np.ndarray
-    mask: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Bool ``(T,)``, True where the token is to be predicted."""
+        return self.weights > 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,19 +84,25 @@ class SegmentEncoder:
         added = tokenizer.added_tokens_decoder.values()
         special = {str(token) for token in tokenizer.all_special_tokens}
         special |= {token.content for token in added if token.special}
-        self.added_token = _any_of(special | {token.content for token in added})
-        """Matches every token that is written out in the text of a template."""
+        self.added_token = _any_of(special | {token.content for token in added if len(token.content) > 1})
+        """Matches every token that is written out in the text of a template. A single character that was added to
+        the vocabulary is text like any other."""
         self._special_token = _any_of(special)
         self._special_starts = tuple({token[0] for token in special})
         self._lock = threading.Lock()
         self._lead = self._find_lead()
 
-    def neutral(self, text: str, trained: bool) -> list[Segment]:
+    def neutral(self, text: str, weight: float) -> list[Segment]:
         """``text`` with every special token that is spelled out in it set apart as plain text."""
         if not any(start in text for start in self._special_starts):
-            return [Segment(text, trained)]
+            return [Segment(text, weight)]
         parts = enumerate(self._special_token.split(text))
-        return [Segment(part, trained, plain=at % 2 == 1) for at, part in parts if part]
+        return [Segment(part, weight, plain=at % 2 == 1) for at, part in parts if part]
+
+    def special_token_in(self, text: str) -> str | None:
+        """The first special token that is spelled out in ``text``, if any."""
+        found = self._special_token.search(text)
+        return found.group() if found else None
 
     def encode(self, rows: Sequence[tuple[Segment, ...]]) -> list[Encoded]:
         """Tokens of many rows of at least one segment each; equal segments are encoded once."""
@@ -95,16 +111,23 @@ class SegmentEncoder:
         encoded = []
         for segments, parts in zip(rows, units, strict=True):
             tokens = [ids[unit] for unit in parts]
-            mask = np.repeat([segment.trained for segment in segments], [len(part) for part in tokens])
-            encoded.append(Encoded(np.concatenate(tokens), mask))
+            weights = np.array([segment.weight for segment in segments], np.float32)
+            encoded.append(
+                Encoded(np.concatenate(tokens), np.repeat(weights, [len(part) for part in tokens]))
+            )
         return encoded
 
-    def visible(self, encoded: Encoded) -> list[list[str | bool]]:
-        """``[text, trained]`` runs of one row, decoded from its tokens: the mask as a person can check it."""
-        cuts = [0, *(np.flatnonzero(np.diff(encoded.mask)) + 1).tolist(), len(encoded)]
+    def visible(self, encoded: Encoded) -> list[list[str | bool | float]]:
+        """``[text, trained]`` runs of one row, decoded from its tokens: the mask as a person can check it.
+
+        ``trained`` is the weight where that is neither 0 nor 1.
+        """
+        cuts = [0, *(np.flatnonzero(np.diff(encoded.weights)) + 1).tolist(), len(encoded)]
         texts = [self.backend.decode(encoded.ids[:cut].tolist(), skip_special_tokens=False) for cut in cuts]
-        runs = zip(cuts, texts, texts[1:], strict=False)
-        return [[text[len(before) :], bool(encoded.mask[cut])] for cut, before, text in runs]
+        weights = [float(encoded.weights[cut]) for cut in cuts[:-1]]
+        shown = [bool(weight) if weight in (0, 1) else weight for weight in weights]
+        runs = zip(shown, pairwise(texts), strict=True)
+        return [[text[len(before) :], trained] for trained, (before, text) in runs]
 
     def _units(self, row: tuple[Segment, ...]) -> list[_Unit]:
         begins = 1 if row[0].text == self.bos else 0

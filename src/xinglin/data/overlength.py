@@ -10,10 +10,10 @@ split              consecutive pieces       windows, each answer trained once, w
                                             as much history before it as fits
 =================  =======================  =======================================  ==========================
 
-An exchange is a user message and what follows it up to the next one; system messages at the beginning always
-stay. An answer is never cut: one that does not fit even with its own question alone is left out as
-``answer_too_long``. A pair cannot be split, because it has one answer to train on; the window of that answer
-is what ``truncate_history`` gives.
+An exchange is a user message and what follows it, calls of tools too, up to the next one; system messages at the
+beginning always stay. An answer is never cut: one that does not fit even with its own question alone is left out
+as ``answer_too_long``. A pair cannot be split, because it has one answer to train on; the window of that answer is
+what ``truncate_history`` gives.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 
 from xinglin.data.encoding import Encoded, Segment
 from xinglin.data.records import Conversation, Document, Message, Preference
-from xinglin.data.rendering import Renderer
+from xinglin.data.rendering import Renderer, Tools
 from xinglin.errors import DataError
 
 Policy = Literal["error", "drop", "truncate_history", "split"]
@@ -154,9 +154,9 @@ class _Fitter:
             case Preference():
                 pieces = self._recent(record.prompt, [record.chosen, record.rejected])
             case Conversation() if self.policy == "truncate_history":
-                pieces = self._recent(record.messages, [])
+                pieces = self._recent(record.messages, [], tools=record.tools)
             case Conversation():
-                pieces = self._windows(record.messages)
+                pieces = self._windows(record)
         if not pieces:
             raise _LeftOut("answer_too_long", f"{length}, and no answer fits together with its question")
         if not all(piece.mask.any() for piece in pieces):
@@ -170,32 +170,39 @@ class _Fitter:
     def _slices(self, row: Encoded) -> list[Encoded]:
         starts = range(0, len(row), self.max_tokens)
         return [
-            Encoded(row.ids[at : at + self.max_tokens], row.mask[at : at + self.max_tokens]) for at in starts
+            Encoded(row.ids[at : at + self.max_tokens], row.weights[at : at + self.max_tokens])
+            for at in starts
         ]
 
-    def _recent(self, messages: Sequence[Message], answers: list[str]) -> list[Encoded]:
+    def _recent(self, messages: Sequence[Message], answers: list[str], *, tools: Tools = ()) -> list[Encoded]:
         """The rendering, or that of each of ``answers`` to it, with the fewest exchanges gone that makes it fit."""
         head, exchanges = _exchanges(messages)
         for gone in range(1, len(exchanges)):
             kept = [*head, *_flat(exchanges[gone:])]
             rendered = [self.renderer.preference(kept, answer) for answer in answers]
-            rows = self.renderer.encode(rendered or [self.renderer.conversation(kept)])
+            rows = self.renderer.encode(rendered or [self.renderer.conversation(kept, tools=tools)])
             if all(len(row) <= self.max_tokens for row in rows):
                 if not answers and rows[0].mask.any():
                     self.counter.answers_dropped += _num_trained(_flat(exchanges[:gone]))
                 return rows
         return []
 
-    def _windows(self, messages: Sequence[Message]) -> list[Encoded]:
+    def _windows(self, record: Conversation) -> list[Encoded]:
         """Rows of consecutive exchanges that train every answer once.
 
         The window of an answer begins as early as it can; answers whose windows begin together share one.
         """
-        head, exchanges = _exchanges(messages)
+        head, exchanges = _exchanges(record.messages)
+
+        def encoded(begin: int, first: int, end: int) -> Encoded:
+            history = [replace(message, train=False) for message in _flat(exchanges[begin:first])]
+            messages = [*head, *history, *_flat(exchanges[first:end])]
+            return self.renderer.encode([self.renderer.conversation(messages, tools=record.tools)])[0]
+
         windows: list[tuple[int, int, int]] = []  # begins at, first trained, ends before
         begin = lost = 0
         for at, exchange in enumerate(exchanges):
-            while begin <= at and len(self._window(head, exchanges, (begin, at, at + 1))) > self.max_tokens:
+            while begin <= at and len(encoded(begin, at, at + 1)) > self.max_tokens:
                 begin += 1
             if begin > at:
                 lost += _num_trained(exchange)
@@ -203,20 +210,10 @@ class _Fitter:
                 windows[-1] = (begin, windows[-1][1], at + 1)
             else:
                 windows.append((begin, at, at + 1))
-        rows = [self._window(head, exchanges, window) for window in windows]
+        rows = [encoded(*window) for window in windows]
         rows = [row for row in rows if row.mask.any()]
         self.counter.answers_dropped += lost if rows else 0
         return rows
-
-    def _window(
-        self, head: list[Message], exchanges: list[list[Message]], window: tuple[int, int, int]
-    ) -> Encoded:
-        begin, first, end = window
-        history = [replace(message, train=False) for message in _flat(exchanges[begin:first])]
-        (row,) = self.renderer.encode(
-            [self.renderer.conversation([*head, *history, *_flat(exchanges[first:end])])]
-        )
-        return row
 
 
 def _rendered(record: Trainable, renderer: Renderer) -> list[tuple[Segment, ...]] | str:
@@ -226,7 +223,7 @@ def _rendered(record: Trainable, renderer: Renderer) -> list[tuple[Segment, ...]
             case Document():
                 return [renderer.document(record.text)]
             case Conversation():
-                return [renderer.conversation(record.messages)]
+                return [renderer.conversation(record.messages, tools=record.tools)]
             case Preference():
                 return [
                     renderer.preference(record.prompt, answer) for answer in (record.chosen, record.rejected)
@@ -254,4 +251,4 @@ def _flat(exchanges: Iterable[list[Message]]) -> list[Message]:
 
 
 def _num_trained(messages: Iterable[Message]) -> int:
-    return sum(message.role == "assistant" and message.train for message in messages)
+    return sum(message.role == "assistant" and bool(message.train) for message in messages)

@@ -3,13 +3,16 @@
 The JSON forms are the ones other tools read (TRL, LLaMA-Factory, datasets):
 
     Document      {"text": …}
-    Conversation  {"messages": [{"role", "content", "train"?}]}
+    Conversation  {"messages": [{"role", "content", "tool_calls"?, "train"? or "weight"?}], "tools"?}
     Preference    {"prompt": [messages], "chosen": [message], "rejected": [message]}
     Question      {"question", "options": {"A": …}, "answer": "A"}
 
-Every row also carries ``meta`` (free: department, tags, …) and ``origin`` (where it came from).
+Calls and descriptions of tools have the form that OpenAI gave them and chat templates expect. Reasoning stands in
+front of an answer as ``<think>…</think>``. Every row also carries ``meta`` (free: department, tags, …) and
+``origin`` (where it came from).
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,15 +35,36 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that an assistant message calls."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "function", "function": {"name": self.name, "arguments": dict(self.arguments)}}
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     role: Role
     content: str
-    train: bool = True
-    """Whether the loss counts this message; only assistant messages are ever trained on."""
+    train: bool | float = True
+    """Whether the loss counts this message, or how much; only assistant messages are ever trained on."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What an assistant message calls, after its content if it has one."""
+    name: str | None = None
+    """Which function a tool message is the result of, where the data say so."""
 
     def to_json(self) -> dict[str, Any]:
         row: dict[str, Any] = {"role": self.role, "content": self.content}
-        return row if self.train else {**row, "train": False}
+        if self.tool_calls:
+            row["tool_calls"] = [call.to_json() for call in self.tool_calls]
+        if self.name is not None:
+            row["name"] = self.name
+        if self.train is not True:
+            row |= {"weight": self.train} if self.train else {"train": False}
+        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +79,20 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Alternating messages, an optional system message first, at least one trained assistant message."""
+    """An optional system message, then questions, each with its answers: at least one of them trained.
+
+    An answer that calls tools is followed by their results and a further answer.
+    """
 
     messages: tuple[Message, ...]
     origin: Origin
     meta: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """What the assistant may call: ``{"type": "function", "function": {"name", "description", "parameters"}}``."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"messages": [message.to_json() for message in self.messages], **_tail(self)}
+        tools = {"tools": [dict(tool) for tool in self.tools]} if self.tools else {}
+        return {"messages": [message.to_json() for message in self.messages], **tools, **_tail(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +154,7 @@ def from_json(row: Mapping[str, Any], origin: Origin) -> Record:
     if "text" in row:
         return Document(row["text"], origin, meta)
     if "messages" in row:
-        return Conversation(_messages(row["messages"]), origin, meta)
+        return Conversation(_messages(row["messages"]), origin, meta, tuple(row.get("tools", ())))
     if "chosen" in row:
         return Preference(
             _messages(row["prompt"]), row["chosen"][0]["content"], row["rejected"][0]["content"], origin, meta
@@ -133,7 +163,16 @@ def from_json(row: Mapping[str, Any], origin: Origin) -> Record:
 
 
 def _messages(rows: list[Mapping[str, Any]]) -> tuple[Message, ...]:
-    return tuple(Message(row["role"], row["content"], row.get("train", True)) for row in rows)
+    return tuple(
+        Message(
+            row["role"],
+            row["content"],
+            row.get("train", row.get("weight", True)),
+            tuple(ToolCall(**call["function"]) for call in row.get("tool_calls", ())),
+            row.get("name"),
+        )
+        for row in rows
+    )
 
 
 def _tail(record: Record) -> dict[str, Any]:
@@ -148,7 +187,14 @@ def texts(record: Record) -> tuple[str, ...]:
     if isinstance(record, Document):
         return (record.text,)
     if isinstance(record, Conversation):
-        return tuple(message.content for message in record.messages)
+        tools = [json.dumps(tool, ensure_ascii=False) for tool in record.tools]
+        return (*tools, *(text for message in record.messages for text in _spoken(message)))
     if isinstance(record, Preference):
-        return (*(message.content for message in record.prompt), record.chosen, record.rejected)
+        spoken = (text for message in record.prompt for text in _spoken(message))
+        return (*spoken, record.chosen, record.rejected)
     return (record.question, *record.options.values())
+
+
+def _spoken(message: Message) -> tuple[str, ...]:
+    calls = (json.dumps(call.to_json()["function"], ensure_ascii=False) for call in message.tool_calls)
+    return (message.content, *calls)

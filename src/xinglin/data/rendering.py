@@ -4,17 +4,18 @@ A conversation fills the skeleton of its shape (``skeleton.py`` says what that i
 owns), and the result is compared with a real rendering, so a template that treats some content differently is
 caught and never mis-masked.
 
-Reasoning (``<think>…</think>`` at the start of an answer) is kept where the template keeps it. Qwen3 prints
-reasoning, and the empty block that stands for none, after the last question only; earlier answers of a
-conversation are trained as that template shows them, without either.
+Reasoning is ``<think>…</think>`` at the start of an answer. An answer is trained behind the generation prompt that
+asks for it: the thinking one if it has reasoning, the other if not. Which earlier answers keep theirs is up to the
+template: Qwen3 prints reasoning, and the empty block that stands for none, after the last question only, and so the
+answers before it are trained without either.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -22,9 +23,13 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from xinglin.data.encoding import Encoded, Segment, SegmentEncoder
 from xinglin.data.records import Message
-from xinglin.data.skeleton import Shape, Skeleton, SkeletonReader, first_difference, pieces_of, shape_of
+from xinglin.data.shape import Pieces, Shape, pieces_of, rows_of, shape_of, without_reasoning
+from xinglin.data.skeleton import Skeleton, SkeletonReader, first_difference
 from xinglin.data.templates import load_template, template_names
 from xinglin.errors import DataError, ModelError
+
+Reasoning = Literal["auto", "keep", "drop"]
+Tools = Sequence[Mapping[str, Any]]
 
 _PROBE = (
     Message("user", "问 1"),
@@ -40,7 +45,9 @@ class Renderer:
     Args:
         tokenizer: a fast tokenizer with an eos token.
         template: name of a packaged template; None takes the tokenizer's own.
-        enable_thinking: which generation prompt a template with a thinking switch (Qwen3) prints.
+        reasoning: ``auto`` asks an answer with reasoning to think and one without not to; ``keep`` asks every
+            answer to think, so that one without learns to write the empty block; ``drop`` takes reasoning out.
+            Prompts ask to think with ``keep`` only.
 
     Raises:
         PluginError: no packaged template of that name.
@@ -53,10 +60,10 @@ class Renderer:
         tokenizer: PreTrainedTokenizerBase,
         *,
         template: str | None = None,
-        enable_thinking: bool = False,
+        reasoning: Reasoning = "auto",
     ):
         self.tokenizer = tokenizer
-        self.enable_thinking = enable_thinking
+        self.reasoning = reasoning
         self.template_text: str | None = None
         """The template's Jinja source, for the folder of the model that is trained with it."""
         if template:
@@ -71,6 +78,7 @@ class Renderer:
             added_token=self._encoder.added_token,
             bos=str(tokenizer.bos_token or ""),
             eos=self._encoder.eos,
+            thinks=reasoning == "keep",
         )
         self.stop_ids: tuple[int, ...] = self._ids([self._encoder.eos])
         """Ids of the tokens that end an assistant turn; generation stops at any of them."""
@@ -81,22 +89,24 @@ class Renderer:
     def fingerprint(self) -> str:
         """Changes whenever the same record could become other tokens."""
         tokens = self.tokenizer.special_tokens_map
-        identity = [self._encoder.backend.to_str(), tokens, self.template_text, self.enable_thinking]
+        identity = [self._encoder.backend.to_str(), tokens, self.template_text, self.reasoning]
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-    def conversation(self, messages: Sequence[Message]) -> tuple[Segment, ...]:
-        """The template's rendering, in which every assistant message with ``train`` is trained.
+    def conversation(self, messages: Sequence[Message], *, tools: Tools = ()) -> tuple[Segment, ...]:
+        """The template's rendering, in which every assistant message counts as its ``train`` says.
 
         Raises:
-            DataError: the template refuses, rewrites or omits a message, or an answer to train on is empty.
+            DataError: the template refuses, rewrites or omits a message, a call or a tool, or an answer to train
+                on is empty.
             ModelError: there is no template.
         """
+        messages = self._as_trained(messages)
         for index, message in enumerate(messages):
-            if message.role == "assistant" and message.train and not message.content:
+            if message.role == "assistant" and message.train and not pieces_of(message):
                 raise DataError(
                     f"message {index + 1} (assistant) is empty; give it a text or leave the row out"
                 )
-        return self._fill(messages, generation=False)
+        return self._fill(messages, tools, generation=False)
 
     def preference(self, prompt: Sequence[Message], answer: str) -> tuple[Segment, ...]:
         """``prompt`` and ``answer`` as a conversation in which only the answer is trained. Raises as it does."""
@@ -113,32 +123,42 @@ class Renderer:
         bos = [Segment(self._encoder.bos, True)] if self._encoder.bos else []
         return (*bos, *self._encoder.neutral(text, True), Segment(self._encoder.eos, True))
 
-    def prompt(self, messages: Sequence[Message]) -> str:
+    def prompt(self, messages: Sequence[Message], *, tools: Tools = ()) -> str:
         """The rendering up to where the model has to answer. Raises as ``conversation`` does."""
-        return "".join(segment.text for segment in self.prompt_segments(messages))
+        return "".join(segment.text for segment in self.prompt_segments(messages, tools=tools))
 
-    def prompt_segments(self, messages: Sequence[Message]) -> tuple[Segment, ...]:
+    def prompt_segments(self, messages: Sequence[Message], *, tools: Tools = ()) -> tuple[Segment, ...]:
         """``prompt`` in the segments it is encoded in; an answer may be appended to them."""
-        return self._fill([replace(message, train=False) for message in messages], generation=True)
+        untrained = [replace(message, train=False) for message in self._as_trained(messages)]
+        return self._fill(untrained, tools, generation=True)
 
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+    def prompt_ids(self, messages: Sequence[Message], *, tools: Tools = ()) -> list[int]:
         """The tokens of ``prompt``: those that stand before the answer when the conversation is trained on."""
-        return self.encode([self.prompt_segments(messages)])[0].ids.tolist()
+        return self.encode([self.prompt_segments(messages, tools=tools)])[0].ids.tolist()
 
     def encode(self, rendered: Sequence[tuple[Segment, ...]]) -> list[Encoded]:
-        """Tokens and masks of many renderings at once."""
+        """Tokens and weights of many renderings at once."""
         return self._encoder.encode(rendered)
 
-    def visible(self, encoded: Encoded) -> list[list[str | bool]]:
+    def visible(self, encoded: Encoded) -> list[list[str | bool | float]]:
         """``[text, trained]`` runs of one row, decoded from its tokens: the mask as a person can check it."""
         return self._encoder.visible(encoded)
 
-    def _fill(self, messages: Sequence[Message], *, generation: bool) -> tuple[Segment, ...]:
-        for index, message in enumerate(messages):
-            self._refuse_bos(message.content, f"message {index + 1} ({message.role})")
-        shape = shape_of(messages)
+    def _as_trained(self, messages: Sequence[Message]) -> Sequence[Message]:
+        if self.reasoning != "drop":
+            return messages
+        return [
+            replace(message, content=without_reasoning(message.content))
+            if message.role == "assistant"
+            else message
+            for message in messages
+        ]
+
+    def _fill(self, messages: Sequence[Message], tools: Tools, *, generation: bool) -> tuple[Segment, ...]:
+        shape = shape_of(messages, tools)
+        self._refuse_special_tokens(messages, shape)
         pieces = [pieces_of(message) for message in messages]
-        rendered = self._render(shape, [message.content for message in messages], generation=generation)
+        rendered = self._render(shape, pieces, generation=generation)
         # The second time with a new skeleton: a template may print today's date, and midnight may have passed.
         for fresh in (False, True):
             skeleton = self._reader.read(shape, generation=generation, fresh=fresh)
@@ -152,36 +172,35 @@ class Renderer:
         )
 
     def _assemble(
-        self, skeleton: Skeleton, messages: Sequence[Message], pieces: Sequence[tuple[str, ...]]
+        self, skeleton: Skeleton, messages: Sequence[Message], pieces: Pieces
     ) -> tuple[Segment, ...]:
         """One segment per run of parts with one owner: token boundaries do not depend on ``train`` flags."""
         segments: list[Segment] = []
         owner = None
         for part in skeleton.parts:
-            trained = part.owner >= 0 and messages[part.owner].train
+            weight = messages[part.owner].train if part.owner >= 0 else False
             text = part.fill(pieces)
-            for segment in self._encoder.neutral(text, trained) if part.slot else [Segment(text, trained)]:
+            for segment in self._encoder.neutral(text, weight) if part.slot else [Segment(text, weight)]:
                 if part.owner == owner and not (segment.plain or segments[-1].plain):
-                    segments[-1] = Segment(segments[-1].text + segment.text, trained)
+                    segments[-1] = Segment(segments[-1].text + segment.text, weight)
                 elif segment.text:
                     segments.append(segment)
                     owner = part.owner
         return tuple(segments)
 
-    def _render(
-        self, shape: Shape, contents: Sequence[str], *, generation: bool, thinking: bool | None = None
-    ) -> str:
+    def _render(self, shape: Shape, pieces: Pieces, *, generation: bool, thinking: bool | None = None) -> str:
         if self.template_text is None:
             known = ", ".join(template_names())
             raise ModelError(f"the tokenizer has no chat template; name one in the recipe: {known}")
-        rows = [
-            {"role": role, "content": content} for (role, _), content in zip(shape, contents, strict=True)
-        ]
         variables: dict[str, Any] = dict(self.tokenizer.special_tokens_map)
-        variables["enable_thinking"] = self.enable_thinking if thinking is None else thinking
+        variables["enable_thinking"] = self.reasoning == "keep" if thinking is None else thinking
         try:
             (rendered,), _ = render_jinja_template(
-                [rows], chat_template=self.template_text, add_generation_prompt=generation, **variables
+                [rows_of(shape, pieces)],
+                tools=json.loads(shape.tools) or None,
+                chat_template=self.template_text,
+                add_generation_prompt=generation,
+                **variables,
             )
         except (TemplateError, TypeError) as error:
             raise DataError(f"the chat template {self._name} refuses the conversation: {error}") from error
@@ -196,7 +215,7 @@ class Renderer:
         if trained.ids[: len(prompt)].tolist() != prompt:
             raise ModelError(
                 f"the chat template {self._name} asks for an answer with {self.prompt(_PROBE[:-1])[-40:]!r}, but does "
-                f"not show answers that way; change enable_thinking or name one of {', '.join(template_names())}"
+                f"not show answers that way; change reasoning or name one of {', '.join(template_names())}"
             )
         stops = self._reader.read(shape_of(_PROBE), generation=False).stops
         self.stop_ids = tuple(dict.fromkeys([*self.stop_ids, *self._ids(sorted(stops))]))
@@ -204,6 +223,19 @@ class Renderer:
     def _ids(self, tokens: list[str]) -> tuple[int, ...]:
         found = (self._encoder.backend.token_to_id(token) for token in tokens)
         return tuple(index for index in found if index is not None)
+
+    def _refuse_special_tokens(self, messages: Sequence[Message], shape: Shape) -> None:
+        """Where the template writes them itself, special tokens that data spell could not be told from its own."""
+        for index, (message, form) in enumerate(zip(messages, shape.forms, strict=True)):
+            place = f"message {index + 1} ({message.role})"
+            self._refuse_bos(message.content, place)
+            for text in (*form.calls, form.name or ""):
+                self._refuse_special(text, f"a call in {place}")
+        self._refuse_special(shape.tools, "the description of the tools")
+
+    def _refuse_special(self, text: str, place: str) -> None:
+        if token := self._encoder.special_token_in(text):
+            raise DataError(f"{place} spells the special token {token!r}; reword it or leave the row out")
 
     def _refuse_bos(self, text: str, place: str) -> None:
         bos = self.tokenizer.bos_token

@@ -1,33 +1,38 @@
 """What a chat template writes around the contents of a conversation, and which of it belongs to an answer.
 
-A template is rendered once per *shape* of a conversation (roles, and which messages are empty or carry
-reasoning) with markers in place of the contents. The text between the markers is the template's own; the
-markers tell where each content goes, and a second rendering tells what white space is stripped from it.
+A template is rendered once per *shape* of a conversation (``shape.py``) with markers in place of the texts. What
+stands between the markers is the template's own; the markers tell where each text goes, and a second rendering
+tells what the template does to it: strip white space, or escape it for JSON.
 
 An answer owns the text from the end of the generation prompt (what a model sees when it has to answer) to the
-end-of-turn token, that token included. Text that the template adds inside this span is owned when it is white
+end-of-turn token, that token included. Text that the template adds in front of it is owned when it is white
 space, which the model has to write (``\\n`` in GLM-4, a space in Llama-2), and not otherwise (the empty
-``<think>`` block of Qwen3). If a template closes the last answer with no token, the eos token is added.
+``<think>`` block of Qwen3, unless the model is asked to think and so has to write it). What it adds around calls
+of tools is owned: an answer with calls begins and ends where a plain text in its place would. If a template
+closes the last answer with no token, the eos token is added.
 """
 
+import json
 import re
-from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple, Protocol
 
-from xinglin.data.records import Message
+from xinglin.data.shape import Pieces, Shape, num_pieces
 from xinglin.errors import DataError
 
-_REASONED = re.compile(r"<think>(.*?)</think>(.*)", re.DOTALL)
 _MARKER = re.compile("\ue000(\\d+)\ue001(\\d+)\ue002")
 _PAD = "\n \n"
-_STRIPPED = ("", "\n", None)
-"""What a template may strip from an end of a content, as an argument of ``str.strip``."""
+_ESCAPED = "escaped for JSON"
+_HEADS = {"": "\n \n", "\n": " \n", None: "", _ESCAPED: r"\n \n"}
+"""What a template may make of a pad in front of a text, by treatment: an argument of ``str.strip``, or escaping."""
+_TAILS = {"": "\n \n", "\n": "\n ", None: "", _ESCAPED: r"\n \n"}
+"""The same behind a text."""
+
+_KEPT = 1024
+"""Skeletons in memory at the most: every list of tools makes shapes of its own."""
 
 Slot = tuple[int, int]
-"""(message, piece): piece 0 of a plain message is its content; reasoning and answer are pieces 0 and 1."""
-Shape = tuple[tuple[str, int], ...]
-"""Role and number of pieces of each message: 0 empty, 1 a content, 2 reasoning and answer."""
+"""(message, piece)."""
 
 
 class Part(NamedTuple):
@@ -36,15 +41,18 @@ class Part(NamedTuple):
     owner: int = -1
     """The assistant message that is trained on this part, -1 for none."""
     slot: Slot | None = None
-    strip: tuple[str | None, str | None] = ("", "")
-    """What the template strips from the left and the right of the slot's content."""
+    treatment: tuple[str | None, str | None] = ("", "")
+    """What the template does to the left and the right end of the slot's text."""
 
-    def fill(self, pieces: Sequence[tuple[str, ...]]) -> str:
+    def fill(self, pieces: Pieces) -> str:
         """The part's text, given the pieces of every message."""
         if self.slot is None:
             return self.text
         message, piece = self.slot
-        return pieces[message][piece].lstrip(self.strip[0]).rstrip(self.strip[1])
+        left, right = self.treatment
+        if left == _ESCAPED:
+            return json.dumps(pieces[message][piece], ensure_ascii=False)[1:-1]
+        return pieces[message][piece].lstrip(left).rstrip(right)
 
 
 class Skeleton(NamedTuple):
@@ -56,24 +64,11 @@ class Skeleton(NamedTuple):
 
 
 class Render(Protocol):
-    """Renders contents of a shape; ``thinking`` None means as the renderer is set."""
+    """Renders pieces in their shape; ``thinking`` None means as the renderer is set."""
 
     def __call__(
-        self, shape: Shape, contents: Sequence[str], *, generation: bool, thinking: bool | None = None
+        self, shape: Shape, pieces: Pieces, *, generation: bool, thinking: bool | None = None
     ) -> str: ...
-
-
-def pieces_of(message: Message) -> tuple[str, ...]:
-    """A message's content: whole, or as reasoning and answer, or nothing."""
-    if message.role == "assistant" and message.content.startswith("<think>"):
-        reasoned = _REASONED.fullmatch(message.content)
-        if reasoned:
-            return reasoned.groups()
-    return (message.content,) if message.content else ()
-
-
-def shape_of(messages: Sequence[Message]) -> Shape:
-    return tuple((message.role, len(pieces_of(message))) for message in messages)
 
 
 class SkeletonReader:
@@ -85,11 +80,22 @@ class SkeletonReader:
         added_token: matches every added token of the tokenizer.
         bos: the bos text, or ''.
         eos: the eos text.
+        thinks: whether an empty ``<think>`` block is part of the answer.
     """
 
-    def __init__(self, render: Render, *, name: str, added_token: re.Pattern[str], bos: str, eos: str):
+    def __init__(
+        self,
+        render: Render,
+        *,
+        name: str,
+        added_token: re.Pattern[str],
+        bos: str,
+        eos: str,
+        thinks: bool = False,
+    ):
         self._render = render
         self._name = name
+        self._thinks = thinks
         self._added_token = added_token
         self._bos = bos
         self._eos = eos
@@ -104,14 +110,17 @@ class SkeletonReader:
         """
         key = (shape, generation)
         if fresh or key not in self._skeletons:
+            if len(self._skeletons) >= _KEPT:
+                self._skeletons.clear()
+                self._tails.clear()
             self._skeletons[key] = self._build(shape, generation=generation)
         return self._skeletons[key]
 
     def _build(self, shape: Shape, *, generation: bool) -> Skeleton:
         literals, slots = self._marked(shape, generation=generation)
         self._check(shape, literals, slots)
-        strips = self._strips(literals, self._marked(shape, generation=generation, pad=_PAD)[0])
-        owners = [message if shape[message][0] == "assistant" else -1 for message, _ in slots]
+        treatments = self._treatments(literals, self._marked(shape, generation=generation, pad=_PAD)[0])
+        owners = [message if shape.forms[message].role == "assistant" else -1 for message, _ in slots]
         parts: list[Part] = []
         stops: set[str] = set()
         for place, literal in enumerate(literals):
@@ -125,84 +134,132 @@ class SkeletonReader:
                 stops |= {stop} - {""}
                 parts += [Part(literal[:end], before), Part(literal[end:start]), Part(literal[start:], after)]
             if place < len(slots):
-                parts.append(Part("", after, slots[place], strips[place]))
-        closing = self._closing(shape, literals[-1]) if not generation else ""
-        parts.append(Part(closing, len(shape) - 1))
+                parts.append(Part("", after, slots[place], treatments[place]))
+        closing = "" if generation else self._closing(shape)
+        parts.append(Part(closing, len(shape.forms) - 1))
         return Skeleton(tuple(part for part in parts if part.text or part.slot), frozenset(stops), closing)
 
     def _start(self, shape: Shape, owner: int, gap: str) -> int:
         """Where in ``gap``, the text before an answer, the answer's own text begins."""
-        reasoned = shape[owner][1] == 2
-        header = self._tail(shape[:owner], generation=True, thinking=True if reasoned else None)
+        form = shape.forms[owner]
+        if form.calls and not (form.spoken or form.reasoned):
+            plain = shape.with_text_at(owner)
+            gap_of_text = self._gap(plain, owner, before=True)
+            start = self._start(plain, owner, gap_of_text)
+            return self._followed(start if gap.startswith(gap_of_text[:start]) else -1, owner)
+        header = self._tail(shape.before(owner), generation=True, thinking=True if form.reasoned else None)
         start = _agreement(gap, header)
         rest = gap[start:].strip()
-        return start if not rest or (reasoned and rest.startswith("<think>")) else len(gap)
+        thought = rest.startswith("<think>") and (form.reasoned or self._thinks)
+        return start if not rest or thought else len(gap)
 
     def _end(self, shape: Shape, owner: int, gap: str) -> tuple[int, str]:
         """Where in ``gap``, the text after an answer, the turn ends, and the token that ends it ('' for none)."""
-        token = self._added_token.search(gap)
-        if token:
-            return token.end(), token.group()
-        return _agreement(gap, self._tail(shape[: owner + 1], generation=False)), ""
+        if shape.forms[owner].calls:
+            plain = shape.with_text_at(owner)
+            gap_of_text = self._gap(plain, owner, before=False)
+            end, token = self._end(plain, owner, gap_of_text)
+            if not gap_of_text:
+                return len(gap), ""
+            at = gap.find(gap_of_text[:end]) if end else -1
+            return self._followed(at, owner) + end, token
+        found = self._added_token.search(gap)
+        if found:
+            return found.end(), found.group()
+        return _agreement(gap, self._tail(shape.before(owner + 1), generation=False)), ""
 
-    def _closing(self, shape: Shape, tail: str) -> str:
-        unclosed = shape[-1][0] == "assistant" and not self._added_token.search(tail)
-        return self._eos if unclosed else ""
+    def _followed(self, place: int, owner: int) -> int:
+        if place < 0:
+            raise DataError(
+                f"the chat template {self._name} writes the calls of message {owner + 1} in a way that cannot be "
+                "followed; use another template or leave the row out"
+            )
+        return place
+
+    def _closing(self, shape: Shape) -> str:
+        last = len(shape.forms) - 1
+        if shape.forms[last].role != "assistant":
+            return ""
+        plain = shape.with_text_at(last) if shape.forms[last].calls else shape
+        return "" if self._added_token.search(self._tail(plain, generation=False)) else self._eos
+
+    def _gap(self, shape: Shape, owner: int, *, before: bool) -> str:
+        """What the template writes before or after the text of a message."""
+        literals, slots = self._marked(shape, generation=False)
+        places = [place for place, (message, _) in enumerate(slots) if message == owner]
+        self._followed(len(places) - 1, owner)
+        return literals[places[0]] if before else literals[places[-1] + 1]
 
     def _tail(self, shape: Shape, *, generation: bool, thinking: bool | None = None) -> str:
-        """What the template writes after the last content of ``shape``."""
+        """What the template writes after the last text of ``shape``."""
         key = (shape, generation, thinking is True)
-        if shape and key not in self._tails:
+        if shape.forms and key not in self._tails:
             self._tails[key] = self._marked(shape, generation=generation, thinking=thinking)[0][-1]
-        return self._tails[key] if shape else ""
+        return self._tails[key] if shape.forms else ""
 
     def _marked(
         self, shape: Shape, *, generation: bool, thinking: bool | None = None, pad: str = ""
     ) -> tuple[list[str], list[Slot]]:
         """The literals around the markers, one more than there are slots, and the slots in the order printed."""
-        contents = list(_marked_contents(shape, pad))
-        split = _MARKER.split(self._render(shape, contents, generation=generation, thinking=thinking))
+        texts = [
+            [f"{pad}\ue000{message}\ue001{piece}\ue002{pad}" for piece in range(num_pieces(form))]
+            for message, form in enumerate(shape.forms)
+        ]
+        split = _MARKER.split(self._render(shape, texts, generation=generation, thinking=thinking))
         slots = zip(split[1::3], split[2::3], strict=True)
         return split[0::3], [(int(message), int(piece)) for message, piece in slots]
 
     def _check(self, shape: Shape, literals: list[str], slots: list[Slot]) -> None:
-        for message, (role, count) in enumerate(shape):
-            for piece in range(count):
+        for message, form in enumerate(shape.forms):
+            for piece in range(num_pieces(form)):
                 printed = slots.count((message, piece))
-                reasoning = count == 2 and piece == 0
-                omitted = reasoning and printed == 0 and message < len(shape) - 1
+                reasoning = form.reasoned and piece == 0
+                omitted = reasoning and printed == 0 and message < len(shape.forms) - 1
                 if printed != 1 and not omitted:
+                    called = piece >= num_pieces(form._replace(calls=()))
+                    what = "reasoning" if reasoning else "calls" if called else "text"
                     raise DataError(
-                        f"the chat template {self._name} prints the {'reasoning' if reasoning else 'text'} of "
-                        f"message {message + 1} ({role}) {printed} times; use another template"
+                        f"the chat template {self._name} prints the {what} of message {message + 1} ({form.role}) "
+                        f"{printed} times; use another template"
                     )
+        for tool in json.loads(shape.tools):
+            name = tool["function"]["name"]
+            if not any(name in literal for literal in literals):
+                raise DataError(
+                    f"the chat template {self._name} does not print the tool {name!r}; use one that knows tools, "
+                    "or leave the row out"
+                )
         if self._bos and any(self._bos * 2 in literal for literal in literals):
             raise DataError(
                 f"the chat template {self._name} prints the bos token {self._bos!r} twice; remove one"
             )
 
-    def _strips(self, bare: list[str], padded: list[str]) -> list[tuple[str | None, str | None]]:
-        """What is stripped from each slot's content, seen on contents with white space around them."""
+    def _treatments(self, bare: list[str], padded: list[str]) -> list[tuple[str | None, str | None]]:
+        """What is done to the ends of each slot's text, seen on texts with white space around them."""
         lefts, rights = [], []
         for place, (literal, wide) in enumerate(zip(bare, padded, strict=True)):
             first, last = place == 0, place == len(bare) - 1
-            for right, left in product(("",) if first else _STRIPPED, ("",) if last else _STRIPPED):
-                tail = "" if first else _PAD.rstrip(right)
-                head = "" if last else _PAD.lstrip(left)
+            for right, left in product({"": ""} if first else _TAILS, {"": ""} if last else _HEADS):
+                tail = "" if first else _TAILS[right]
+                head = "" if last else _HEADS[left]
                 if tail + literal + head == wide:
                     break
             else:
-                raise DataError(
-                    f"the chat template {self._name} changes white space in a way that cannot be followed"
-                )
+                raise self._unfollowed()
             lefts.append(left)
             rights.append(right)
-        return list(zip(lefts[:-1], rights[1:], strict=True))
+        found = list(zip(lefts[:-1], rights[1:], strict=True))
+        if any((left == _ESCAPED) != (right == _ESCAPED) for left, right in found):
+            raise self._unfollowed()
+        return found
+
+    def _unfollowed(self) -> DataError:
+        return DataError(
+            f"the chat template {self._name} changes white space in a way that cannot be followed"
+        )
 
 
-def first_difference(
-    skeleton: Skeleton, pieces: Sequence[tuple[str, ...]], rendered: str
-) -> tuple[int, str, str]:
+def first_difference(skeleton: Skeleton, pieces: Pieces, rendered: str) -> tuple[int, str, str]:
     """(message, text printed, text expected) where a rendering first leaves its skeleton; texts of 40 characters."""
     texts = [part.fill(pieces) for part in skeleton.parts]
     expected = "".join(texts)
@@ -214,12 +271,6 @@ def first_difference(
         if end > at:
             break
     return message, rendered[at : at + 40], expected[at : at + 40]
-
-
-def _marked_contents(shape: Shape, pad: str) -> Iterator[str]:
-    for index, (_, count) in enumerate(shape):
-        marks = [f"{pad}\ue000{index}\ue001{piece}\ue002{pad}" for piece in range(count)]
-        yield f"<think>{marks[0]}</think>{marks[1]}" if count == 2 else "".join(marks)
 
 
 def _agreement(left: str, right: str) -> int:

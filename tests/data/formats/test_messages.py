@@ -2,7 +2,9 @@
 
 import pytest
 
-from xinglin.data.records import Message
+from xinglin.data.records import Message, ToolCall
+
+FEVER = {"id": "c1", "type": "function", "function": {"name": "fever", "arguments": '{"days": 3}'}}
 
 
 def user(text):
@@ -39,6 +41,38 @@ def test_other_names_of_the_list_weights_and_parts(read_rows, key):
     assert not record.messages[2].train
 
 
+def test_weights_that_are_no_flags(read_rows):
+    row = {"messages": [user("头疼"), assistant("嗯", weight=0.25), user("药？"), assistant("无", weight=1)]}
+    [record] = read_rows([row]).records
+    assert [message.train for message in record.messages if message.role == "assistant"] == [0.25, True]
+    assert record.to_json()["messages"][1]["weight"] == 0.25
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning", "thinking"])
+def test_reasoning_in_a_field_of_its_own(read_rows, key):
+    rows = [
+        {"messages": [user("头疼"), assistant("休息", **{key: "不重。\n"})]},
+        {"messages": [user("a"), assistant("b", **{key: ""})]},
+    ]
+    one, two = read_rows(rows).records
+    assert one.messages[1].content == "<think>\n不重。\n</think>\n\n休息"
+    assert two.messages[1].content == "b"
+
+
+def test_tool_calls_in_every_form_of_arguments(read_rows):
+    calls = [FEVER, {"name": "fever", "arguments": {"days": 3}}]
+    ends = [{"role": "tool", "content": {"t": "低热"}, "name": "fever"}, assistant("多喝水")]
+    rows = [{"messages": [user("烧吗"), assistant(None, tool_calls=[call]), *ends]} for call in calls]
+    rows += [{"messages": [user("烧吗"), assistant("", function_call=calls[1]), *ends]}]
+    for row in rows:
+        [record] = read_rows([{**row, "tools": [{"name": "fever"}]}]).records
+        assert record.messages[1:3] == (
+            Message("assistant", "", tool_calls=(ToolCall("fever", {"days": 3}),)),
+            Message("tool", '{"t": "低热"}', name="fever"),
+        )
+        assert record.tools == ({"type": "function", "function": {"name": "fever"}},)
+
+
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
@@ -54,8 +88,17 @@ def test_other_names_of_the_list_weights_and_parts(read_rows, key):
         ([user("头疼"), {"role": "system", "content": "医生"}, assistant("嗯")], "bad_roles"),
         ([user("头疼"), {"role": "doctor", "content": "嗯"}], "bad_roles"),
         ([user("头疼"), "嗯"], "bad_roles"),
-        ([user("头疼"), {"role": "tool", "content": "{}"}], "tool_use"),
-        ([user("头疼"), assistant("", tool_calls=[{"name": "f"}])], "tool_use"),
+        ([user("头疼"), {"role": "tool", "content": "{}"}], "bad_roles"),
+        ([user("头疼"), assistant("", tool_calls=[{"name": "f"}]), user("？"), assistant("嗯")], "bad_roles"),
+        ([user("头疼"), assistant("", tool_calls=[{"name": "f", "arguments": "["}])], "bad_tool_call"),
+        ([user("头疼"), assistant("", tool_calls=[{"name": "f", "arguments": "[]"}])], "bad_tool_call"),
+        ([user("头疼"), assistant("", tool_calls=[{"arguments": {}}])], "bad_tool_call"),
+        ([user("头疼"), assistant("", tool_calls=[FEVER]), {"role": "tool", "name": 3}], "bad_tool_call"),
+        ([user("头疼"), assistant("", tool_calls=[FEVER]), {"role": "tool", "content": "1"}], "no_answer"),
+        ([user("头疼"), assistant("<think>a</think>b", reasoning_content="c")], "bad_reasoning"),
+        ([user("头疼"), assistant("b", thinking="a", reasoning_content="c")], "bad_reasoning"),
+        ([user("头疼"), assistant("嗯", weight=-1)], "bad_train_flag"),
+        ([user("头疼"), assistant("嗯", weight=0.0)], "nothing_to_train"),
         ([user("头疼"), assistant(3)], "not_text"),
         ([user("头疼"), assistant([{"type": "image", "url": "x"}])], "not_text"),
         ([user("头疼"), assistant("嗯", train="yes")], "bad_train_flag"),

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from xinglin import plugins
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.formats import Reject, Repair
-from xinglin.data.records import Conversation, Document, Message, Origin, Preference, Question, kind_of
+from xinglin.data.records import (
+    Conversation,
+    Document,
+    Message,
+    Origin,
+    Preference,
+    Question,
+    ToolCall,
+    kind_of,
+)
 from xinglin.data.sources import FORMATS, Source, read
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
@@ -30,6 +39,28 @@ def conversations(draw):
     for number, (asked, answer, train) in enumerate(pairs, start=1):
         messages += [Message("user", asked), Message("assistant", answer, train or number == len(pairs))]
     return Conversation(tuple(messages), draw(origins), draw(metas))
+
+
+arguments = st.dictionaries(texts, st.integers() | texts | st.lists(texts, max_size=2), max_size=2)
+calls = st.lists(st.builds(ToolCall, texts, arguments), min_size=1, max_size=2).map(tuple)
+
+
+@st.composite
+def tool_conversations(draw):
+    """Weights, calls and tools as well."""
+    first = draw(conversations())
+    weight = draw(st.sampled_from([True, False, 0.5, 3.0]))
+    called = [
+        Message("user", draw(texts)),
+        Message(
+            "assistant", draw(st.sampled_from(["", "查", "<think>\n查\n</think>\n\n"])), weight, draw(calls)
+        ),
+        Message("tool", draw(texts), name=draw(st.sampled_from([None, "f"]))),
+        Message("assistant", draw(texts)),
+    ]
+    tools = draw(st.lists(st.fixed_dictionaries({"name": texts, "parameters": arguments}), max_size=2))
+    described = tuple({"type": "function", "function": tool} for tool in tools)
+    return Conversation((*first.messages, *called), first.origin, first.meta, described)
 
 
 @st.composite
@@ -51,8 +82,8 @@ documents = st.builds(Document, texts, origins, metas)
 
 @pytest.mark.parametrize(
     "records",
-    [documents, conversations(), preferences(), questions()],
-    ids=["document", "conversation", "preference", "question"],
+    [documents, conversations(), tool_conversations(), preferences(), questions()],
+    ids=["document", "conversation", "conversation with tools", "preference", "question"],
 )
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
@@ -74,7 +105,18 @@ def test_written_records_read_back_the_same(records, data):
 
 MESSAGES = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "train": True}]
 SHAREGPT = [{"from": "system", "value": "s"}, {"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+CALLING = [
+    {"role": "user", "content": "a"},
+    {
+        "role": "assistant",
+        "tool_calls": [{"function": {"name": "f", "arguments": '{"a": 1}'}}],
+        "weight": 0.5,
+    },
+    {"role": "tool", "content": {"b": 1}, "name": "f"},
+    {"role": "assistant", "content": "c", "reasoning_content": "d"},
+]
 GOOD = [
+    {"messages": CALLING, "tools": [{"name": "f", "parameters": {}}]},
     {"text": "a", "meta": {"score": 1}},
     {"messages": MESSAGES, "system": "s", "tools": ""},
     {"conversations": SHAREGPT, "system": "", "label": "x"},

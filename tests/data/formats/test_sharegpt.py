@@ -2,6 +2,10 @@
 
 import pytest
 
+from xinglin.data.records import Message, ToolCall
+
+CALL = '{"name": "get_weather", "arguments": {"city": "北京", "days": 2}}'
+
 
 def turns(*pairs):
     return [{"from": speaker, "value": text} for speaker, text in pairs]
@@ -23,8 +27,14 @@ def test_roles_system_key_and_system_message(read_rows, key):
         ({"conversations": []}, "empty"),
         ({"conversations": turns(("human", "头疼"))}, "no_answer"),
         ({"conversations": turns(("human", "头疼"), ("human", "三天"), ("gpt", "嗯"))}, "bad_roles"),
-        ({"conversations": turns(("human", "天气"), ("function_call", "{}"), ("gpt", "晴"))}, "tool_use"),
-        ({"conversations": turns(("human", "天气"), ("gpt", "晴")), "tools": '[{"name": "f"}]'}, "tool_use"),
+        (
+            {"conversations": turns(("human", "天气"), ("function_call", "{}"), ("gpt", "晴"))},
+            "bad_tool_call",
+        ),
+        ({"conversations": turns(("human", "天气"), ("function_call", CALL), ("gpt", "晴"))}, "bad_roles"),
+        ({"conversations": turns(("human", "天气"), ("gpt", "晴"), ("observation", "1"))}, "bad_roles"),
+        ({"conversations": turns(("human", "天气"), ("gpt", "晴")), "tools": "get_weather"}, "bad_tools"),
+        ({"conversations": turns(("human", "天气"), ("gpt", "晴")), "tools": [{"type": "f"}]}, "bad_tools"),
         ({"conversations": turns(("system", "a"), ("human", "b"), ("gpt", "c")), "system": "d"}, "bad_roles"),
         ({"conversations": turns(("human", "头疼"), ("gpt", "嗯")), "chosen": "x"}, "unknown_format"),
     ],
@@ -32,6 +42,26 @@ def test_roles_system_key_and_system_message(read_rows, key):
 def test_reasons(read_rows, row, reason):
     good = {"conversations": turns(("human", "a"), ("gpt", "b"))}
     assert read_rows([good, row]).reasons == {reason: 1}
+
+
+def test_tools_calls_and_results(read_rows):
+    row = {
+        "conversations": turns(
+            ("human", "天气"), ("function_call", CALL), ("observation", '{"t": 28}'), ("gpt", "28 度")
+        ),
+        "tools": '[{"name": "get_weather", "parameters": {"type": "object"}}]',
+    }
+    [record] = read_rows([row]).records
+    assert [message.role for message in record.messages] == ["user", "assistant", "tool", "assistant"]
+    assert record.messages[1] == Message(
+        "assistant", "", tool_calls=(ToolCall("get_weather", {"city": "北京", "days": 2}),)
+    )
+    assert record.tools == (
+        {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}},
+    )
+    two = turns(("human", "天气"), ("function_call", f"[{CALL}, {CALL}]"))
+    [record] = read_rows([{"conversations": two}]).records
+    assert len(record.messages[1].tool_calls) == 2
 
 
 def test_repair_of_unanswered(read_rows):
@@ -47,3 +77,6 @@ def test_real_files(shared, read_source):
     assert (sft.account.rows_used, sft.reasons) == (1000, {})
     general = read_source(folder / "sharegpt_zh_1K_format.jsonl")
     assert (general.account.rows_used, general.reasons) == (992, {"no_answer": 7, "empty_message": 1})
+    tools = read_source(folder / "glaive_toolcall_zh_demo.jsonl")
+    assert (tools.account.rows_used, tools.reasons) == (298, {"bad_roles": 2})
+    assert sum(bool(message.tool_calls) for record in tools.records for message in record.messages) > 150

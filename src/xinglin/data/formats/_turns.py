@@ -1,11 +1,13 @@
 """What the formats of conversations share: the text of a message, the order of turns, the rest of a row."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Literal
 
 from xinglin.config.base import Config
-from xinglin.data.formats import Reject, Repair
+from xinglin.data.formats import Reject, Repair, _tools
 from xinglin.data.records import Conversation, Message, Origin, Role
 
 ROLES: dict[str, Role] = {
@@ -15,7 +17,8 @@ ROLES: dict[str, Role] = {
     "assistant": "assistant",
     "gpt": "assistant",
 }
-TOOL_ROLES = ("tool", "function", "function_call", "observation")
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Keys under which a message may carry the reasoning in front of its answer."""
 
 
 class TurnOptions(Config):
@@ -29,24 +32,51 @@ def message(row: Any, number: int, *, role_key: str, text_key: str) -> Message:
     """The ``number``-th message (from 1) of a conversation. Raises: Reject."""
     if not isinstance(row, Mapping):
         raise Reject("bad_roles", f"message {number} is not an object")
-    role = row.get(role_key)
-    if role in TOOL_ROLES or row.get("tool_calls"):
-        raise Reject("tool_use", f"message {number} ({role}) calls a tool")
+    place, role, content = f"message {number}", row.get(role_key), row.get(text_key)
+    if role in _tools.CALLING:
+        return Message("assistant", "", _weight(row, place), _tools.calls(content, place))
+    if role in _tools.ANSWERING:
+        return Message("tool", _tools.result(content, place), name=_tools.name(row, place))
     if not isinstance(role, str) or role not in ROLES:
-        raise Reject("bad_roles", f"message {number} has the role {role!r}; known: {', '.join(ROLES)}")
-    train = row.get("train", row.get("weight", True))
-    if train not in (True, False):
-        raise Reject("bad_train_flag", f"message {number}: {train!r} is not true or false")
-    return Message(ROLES[role], text(row.get(text_key), f"message {number}"), bool(train))
+        raise Reject("bad_roles", f"{place} has the role {role!r}; known: {', '.join(ROLES)}")
+    said = Message(ROLES[role], text(content, place), _weight(row, place))
+    if said.role != "assistant":
+        return said
+    called = row.get("tool_calls") or row.get("function_call") or []
+    return replace(said, content=_reasoned(row, said.content, place), tool_calls=_tools.calls(called, place))
 
 
-def messages(rows: Any, *, system: Any = None) -> list[Message]:
-    """Messages in ShareGPT (from, value) or OpenAI (role, content) form. Raises: Reject."""
+def _weight(row: Mapping[str, Any], place: str) -> bool | float:
+    weight = row.get("train", row.get("weight", True))
+    if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+        raise Reject("bad_train_flag", f"{place}: {weight!r} is not true, false or a number from 0")
+    return bool(weight) if weight in (0, 1) else float(weight)
+
+
+def _reasoned(row: Mapping[str, Any], content: str, place: str) -> str:
+    """The content of an answer, behind its reasoning where the row keeps that in a field of its own."""
+    thoughts = [text(row[key], f"{place} {key}") for key in REASONING if row.get(key)]
+    thoughts = [thought for thought in dict.fromkeys(thoughts) if thought.strip()]
+    if not thoughts:
+        return content
+    if len(thoughts) > 1 or content.startswith("<think>"):
+        raise Reject("bad_reasoning", f"{place} has its reasoning in two places")
+    return "<think>\n{}\n</think>\n\n{}".format(thoughts[0].strip("\n"), content)
+
+
+def messages(rows: Any, *, system: Any = None, tools: bool = False) -> list[Message]:
+    """Messages in ShareGPT (from, value) or OpenAI (role, content) form.
+
+    ``tools``: whether they may call tools. Raises: Reject.
+    """
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         raise Reject("bad_roles", "the messages are not a list")
     keys = {"role_key": "from", "text_key": "value"} if speaks(rows, "from") else {}
     keys = keys or {"role_key": "role", "text_key": "content"}
     turns = [message(row, number, **keys) for number, row in enumerate(rows, start=1)]
+    for number, turn in enumerate(turns, start=1):
+        if not tools and (turn.tool_calls or turn.role == "tool"):
+            raise Reject("tool_use", f"message {number} calls a tool, or is the result of a call")
     return system_first(text(system, "system"), turns)
 
 
@@ -104,7 +134,12 @@ def no_tools(row: Mapping[str, Any]) -> None:
 
 
 def conversation(
-    turns: list[Message], options: TurnOptions, *, origin: Origin, meta: Mapping[str, Any]
+    turns: list[Message],
+    options: TurnOptions,
+    *,
+    origin: Origin,
+    meta: Mapping[str, Any],
+    tools: tuple[Mapping[str, Any], ...] = (),
 ) -> Iterator[Conversation | Repair]:
     """One conversation whose turns are in order, and the repairs that ``options`` allow. Raises: Reject."""
     if not turns:
@@ -119,28 +154,41 @@ def conversation(
         turns = turns[:-1]
         yield Repair("unanswered_dropped")
     check_order(turns)
-    if turns[-1].role == "user":
-        raise Reject("no_answer", "ends on a user message")
+    if turns[-1].role != "assistant":
+        raise Reject("no_answer", f"ends on a {turns[-1].role} message")
     if not any(turn.train for turn in turns if turn.role == "assistant"):
         raise Reject("nothing_to_train", "no assistant message is marked for training")
-    yield Conversation(tuple(turns), origin, meta)
+    yield Conversation(tuple(turns), origin, meta, tools)
+
+
+NEXT: dict[str, tuple[Role, ...]] = {
+    "": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user",),
+    "call": ("tool",),
+    "tool": ("tool", "assistant"),
+}
+"""Who may speak after whom; a call is an answer that calls tools."""
 
 
 def check_order(turns: Sequence[Message]) -> None:
-    """System first if at all, then user and assistant in turn; only an untrained answer may be empty.
+    """System first if at all, then user and assistant in turn; a call is followed by results and an answer.
 
-    Raises: Reject.
+    Only an untrained answer may be empty. Raises: Reject.
     """
     talk = turns[1:] if turns and turns[0].role == "system" else turns
     if not any(turn.role == "user" for turn in talk):
         raise Reject("bad_roles", "no user message")
-    for number, turn in enumerate(talk):
-        expected = "assistant" if number % 2 else "user"
-        place = f"message {number + 1 + len(turns) - len(talk)}"
-        if turn.role != expected:
-            raise Reject("bad_roles", f"{place} is of {turn.role}, expected {expected}")
-        if not turn.content.strip() and (turn.role == "user" or turn.train):
-            raise Reject("empty_message", f"{place} ({turn.role}) is empty")
+    before = ""
+    for number, turn in enumerate(talk, start=1 + len(turns) - len(talk)):
+        if turn.role not in NEXT[before]:
+            raise Reject(
+                "bad_roles", f"message {number} is of {turn.role}, expected {' or '.join(NEXT[before])}"
+            )
+        before = "call" if turn.tool_calls else turn.role
+        said = turn.content.strip() or turn.tool_calls
+        if not said and (turn.role == "user" or (turn.role == "assistant" and turn.train)):
+            raise Reject("empty_message", f"message {number} ({turn.role}) is empty")
 
 
 def merged(turns: Sequence[Message]) -> list[Message]:
@@ -154,4 +202,6 @@ def merged(turns: Sequence[Message]) -> list[Message]:
 
 
 def _same_speaker(first: Message, second: Message) -> bool:
+    if first.role == "tool" or first.tool_calls or second.tool_calls:
+        return False
     return (first.role, first.train) == (second.role, second.train)

@@ -5,13 +5,21 @@
                   {"role": "assistant", "content": "多休息，多喝水。", "train": true}]}
 
 The list may also be called ``conversations`` or ``conversation`` (DISC-Med-SFT), and a ``system`` key may
-stand beside it. ``train: false`` (or OpenAI's ``weight: 0``) keeps a message out of the loss.
+stand beside it. ``train: false`` (or OpenAI's ``weight: 0``) keeps a message out of the loss; any other ``weight``
+says how much each of its tokens counts. Reasoning may stand in ``content`` as ``<think>…</think>`` or in a field of
+its own (``reasoning_content``, ``reasoning``, ``thinking``). Tools are described and called as OpenAI's are:
+
+    {"tools": [{"type": "function", "function": {"name": "lookup", "parameters": {…}}}],
+     "messages": [{"role": "user", "content": "布洛芬多少钱？"},
+                  {"role": "assistant", "tool_calls": [{"function": {"name": "lookup", "arguments": "{…}"}}]},
+                  {"role": "tool", "content": "{\"price\": 12}"},
+                  {"role": "assistant", "content": "12 元。"}]}
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from xinglin.data.formats import Repair, Row, _turns
+from xinglin.data.formats import Repair, Row, _tools, _turns
 from xinglin.data.records import Conversation, Origin
 
 RECORD = "conversation"
@@ -28,7 +36,8 @@ def matches(row: Row) -> bool:
 
 
 def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Conversation | Repair]:
-    _turns.no_tools(row)
     key = next(key for key in KEYS if key in row)
-    turns = _turns.messages(row[key], system=row.get("system"))
-    return _turns.conversation(turns, options, origin=origin, meta=_turns.rest(row, key, "system"))
+    turns = _turns.messages(row[key], system=row.get("system"), tools=True)
+    meta = _turns.rest(row, key, "system", "tools")
+    tools = _tools.described(row.get("tools"))
+    return _turns.conversation(turns, options, origin=origin, meta=meta, tools=tools)

@@ -4,13 +4,14 @@
      "system": "你是一名医生。"}
 
 The list may also be called ``conversation``; ``user``, ``assistant`` and a first ``system`` are known too.
-Rows that describe or call tools are quarantined (``tool_use``).
+A ``tools`` key (a list, or JSON) describes tools; a message of ``function_call`` calls one, as JSON with ``name`` and
+``arguments``, and one of ``observation`` is the result.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from xinglin.data.formats import Repair, Row, _turns
+from xinglin.data.formats import Repair, Row, _tools, _turns
 from xinglin.data.records import Conversation, Origin
 
 RECORD = "conversation"
@@ -27,7 +28,8 @@ def matches(row: Row) -> bool:
 
 
 def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Conversation | Repair]:
-    _turns.no_tools(row)
     key = next(key for key in KEYS if key in row)
-    turns = _turns.messages(row[key], system=row.get("system"))
-    return _turns.conversation(turns, options, origin=origin, meta=_turns.rest(row, key, "system", "tools"))
+    turns = _turns.messages(row[key], system=row.get("system"), tools=True)
+    meta = _turns.rest(row, key, "system", "tools")
+    tools = _tools.described(row.get("tools"))
+    return _turns.conversation(turns, options, origin=origin, meta=meta, tools=tools)

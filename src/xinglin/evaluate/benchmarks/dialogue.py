@@ -9,6 +9,7 @@ words, not right advice; lengths in characters are reported beside them because 
 from typing import Literal
 
 from xinglin.data.records import Conversation
+from xinglin.data.shape import without_reasoning
 from xinglin.engines import Generation
 from xinglin.evaluate.extraction import final_answer
 from xinglin.evaluate.scorers import bleu_4, rouge
@@ -31,8 +32,10 @@ def items(conversation: Conversation, config: Config) -> list[Item]:
     """One item per assistant message to be predicted.
 
     Raises:
-        DataError: nothing was asked before such a message.
+        DataError: nothing was asked before such a message, or the conversation has tools.
     """
+    if conversation.tools:
+        raise record_error(conversation, "it has tools, which this benchmark does not offer to a model")
     messages = conversation.messages
     places = [
         place for place, message in enumerate(messages) if message.role == "assistant" and message.train
@@ -40,7 +43,9 @@ def items(conversation: Conversation, config: Config) -> list[Item]:
     asked = places if config.turns == "all" else places[-1:]
     if not asked or all(message.role != "user" for message in messages[: asked[0]]):
         raise record_error(conversation, "no user message before the answer to be predicted")
-    return [Item(messages[:place], messages[place].content, conversation) for place in asked]
+    return [
+        Item(messages[:place], without_reasoning(messages[place].content), conversation) for place in asked
+    ]
 
 
 def score(item: Item, output: Output, config: Config) -> Verdict:
