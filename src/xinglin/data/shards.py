@@ -6,6 +6,8 @@ A shard folder holds the sequences end to end:
     trained.bin    one bit per token: whether the loss counts its prediction
     offsets.npy    int64, (sequences + 1,): where each sequence begins
     rows.npy       int64, (sequences,): line of the split's JSON Lines file that it came from
+    sources.npy    int32, (sequences,): which of the ``sources`` in meta.json that line came from
+    weights.bin    float32, for the sequences in weighted.npy only: weights of tokens where not all are 0 or 1
     meta.json      counts, length percentiles, what was too long
     left_out.jsonl lines of the split's file that gave no sequence, with the reason
 
@@ -29,8 +31,14 @@ Ints = npt.NDArray[np.int64]
 class Sequence(NamedTuple):
     ids: npt.NDArray[np.int64]
     """(T,) token ids."""
-    trained: npt.NDArray[np.bool_]
-    """(T,) True where the token's prediction counts; never at position 0, which nothing predicts."""
+    trained: npt.NDArray[Any]
+    """(T,) bool, whether the token's prediction counts, or float32, how much; never at position 0, which nothing
+    predicts."""
+
+
+MAX_SOURCES = 1024
+"""Sources that are told apart; what comes after them is ``OTHER``."""
+OTHER = "other"
 
 
 class ShardWriter:
@@ -43,19 +51,29 @@ class ShardWriter:
         self._dtype = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
         self._tokens = (folder / "tokens.bin").open("wb")
         self._trained = (folder / "trained.bin").open("wb")
+        self._weights = (folder / "weights.bin").open("wb")
         self._pending = np.zeros(0, dtype=np.bool_)
         self._lengths: list[int] = []
         self._counts: list[int] = []
         self._rows: list[int] = []
+        self._sources: list[int] = []
+        self._names: dict[str, int] = {}
+        self._weighted: list[int] = []
 
-    def add(self, ids: npt.NDArray[Any], trained: npt.NDArray[np.bool_], *, row: int) -> None:
-        """One sequence, (T,) ids and (T,) mask, made from line ``row``."""
-        mask = trained.copy()
-        mask[:1] = False
+    def add(self, ids: npt.NDArray[Any], trained: npt.NDArray[Any], *, row: int, source: str = "") -> None:
+        """One sequence, (T,) ids and (T,) mask or weights, made from line ``row``, which came from ``source``."""
+        weights = trained.astype(np.float32)
+        weights[:1] = 0
+        mask = weights > 0
+        if (weights != mask).any():
+            self._weighted.append(len(self._lengths))
+            self._weights.write(weights.tobytes())
         self._tokens.write(ids.astype(self._dtype).tobytes())
         self._lengths.append(len(ids))
         self._counts.append(int(mask.sum()))
         self._rows.append(row)
+        name = source if source in self._names or len(self._names) < MAX_SOURCES - 1 else OTHER
+        self._sources.append(self._names.setdefault(name, len(self._names)))
         bits = np.concatenate([self._pending, mask])
         whole = len(bits) // 8 * 8
         self._trained.write(np.packbits(bits[:whole]).tobytes())
@@ -66,10 +84,13 @@ class ShardWriter:
         self._trained.write(np.packbits(self._pending).tobytes())
         self._tokens.close()
         self._trained.close()
+        self._weights.close()
         lengths = np.asarray(self._lengths, dtype=np.int64)
         np.save(self.folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
         np.save(self.folder / "counts.npy", np.asarray(self._counts, dtype=np.int64))
         np.save(self.folder / "rows.npy", np.asarray(self._rows, dtype=np.int64))
+        np.save(self.folder / "sources.npy", np.asarray(self._sources, dtype=np.int32))
+        np.save(self.folder / "weighted.npy", np.asarray(self._weighted, dtype=np.int64))
         record = {
             "dtype": self._dtype.name,
             "group": self.group,
@@ -77,6 +98,7 @@ class ShardWriter:
             "tokens": int(lengths.sum()),
             "trained_tokens": int(sum(self._counts)),
             "lengths": length_percentiles(lengths),
+            "sources": list(self._names),
             **meta,
         }
         (self.folder / "meta.json").write_text(
@@ -96,6 +118,8 @@ class Shards:
         self.counts: Ints = np.load(folder / "counts.npy")
         """(sequences,) trained tokens of each."""
         self.rows: Ints = np.load(folder / "rows.npy")
+        self.sources: npt.NDArray[np.int32] = np.load(folder / "sources.npy")
+        """(sequences,) which of ``meta["sources"]`` each came from."""
         self.lengths: Ints = np.diff(offsets)
         self._starts: Ints = offsets[:-1]
         size = int(offsets[-1])
@@ -107,6 +131,23 @@ class Shards:
             )
         self._tokens = np.memmap(tokens, dtype=dtype, mode="r") if size else np.zeros(0, dtype)
         self._trained = np.memmap(trained, dtype=np.uint8, mode="r") if size else np.zeros(0, np.uint8)
+        self._open_weights()
+
+    def _open_weights(self) -> None:
+        weighted: Ints = np.load(self.folder / "weighted.npy")
+        self.sums: npt.NDArray[np.float64] = self.counts.astype(np.float64)
+        """(sequences,) sum of the weights of each: its trained tokens, unless they differ in weight."""
+        self._weights = np.zeros(0, np.float32)
+        self._weights_at: Ints = np.full(len(self.rows), -1)
+        if len(weighted):
+            self._weights = np.memmap(self.folder / "weights.bin", dtype=np.float32, mode="r")
+            starts = np.concatenate([[0], np.cumsum(self.lengths[weighted])])
+            if len(self._weights) != starts[-1]:
+                raise CheckpointError(
+                    f"{self.folder}: weights.bin is cut; delete the folder, it is made again"
+                )
+            self._weights_at[weighted] = starts[:-1]
+            self.sums[weighted] = np.add.reduceat(self._weights, starts[:-1], dtype=np.float64)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -114,6 +155,10 @@ class Shards:
     def __getitem__(self, index: int) -> Sequence:
         start = int(self._starts[index])
         end = start + int(self.lengths[index])
+        at = int(self._weights_at[index])
+        if at >= 0:
+            weights = np.array(self._weights[at : at + end - start])
+            return Sequence(self._tokens[start:end].astype(np.int64), weights)
         first = start // 8
         bits = np.unpackbits(self._trained[first : (end + 7) // 8])[start - first * 8 : end - first * 8]
         return Sequence(self._tokens[start:end].astype(np.int64), bits.astype(np.bool_))
@@ -123,7 +168,8 @@ class Shards:
         view = copy(self)
         view.__dict__.pop("shared", None)
         view.lengths, view.counts, view.rows = self.lengths[kept], self.counts[kept], self.rows[kept]
-        view._starts = self._starts[kept]
+        view.sums, view.sources = self.sums[kept], self.sources[kept]
+        view._starts, view._weights_at = self._starts[kept], self._weights_at[kept]
         return view
 
     @cached_property

@@ -18,7 +18,7 @@ from xinglin.runtime.artifact import Artifact, sha256
 from xinglin.runtime.progress import progress
 
 CHUNK = 1024
-_VERSION = 1
+_VERSION = 2
 
 
 def split_file(artifact: Artifact, split: str) -> Path:
@@ -33,11 +33,21 @@ def split_file(artifact: Artifact, split: str) -> Path:
     return artifact.folder / f"{split}.jsonl"
 
 
-def read_split(path: Path, *, every: int = 1) -> Iterator[Record]:
-    """The records of a split, in order; with ``every``, the first of each that many."""
-    with path.open(encoding="utf-8") as file:
-        for number, line in islice(enumerate(file), 0, None, every):
-            yield from_json(json.loads(line), Origin(path.name, number + 1))
+def read_split(path: Path, *, every: int = 1, span: Span | None = None) -> Iterator[Record]:
+    """The records of a split, in order; with ``every``, the first of each that many; only the lines of ``span``."""
+    for number, line in islice(enumerate(_lines(path, span)), 0, None, every):
+        yield from_json(json.loads(line), Origin(path.name, number + 1))
+
+
+def _lines(path: Path, span: Span | None) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(span.start if span else 0)
+        at = file.tell()
+        for line in file:
+            if span and at >= span.end:
+                return
+            at += len(line)
+            yield line
 
 
 def sample_texts(path: Path, *, max_bytes: int) -> Iterator[str]:
@@ -46,10 +56,26 @@ def sample_texts(path: Path, *, max_bytes: int) -> Iterator[str]:
         yield from texts(record)
 
 
-def shard_key(path: Path, renderer: Renderer, *, max_tokens: int, policy: Policy) -> str:
-    """Names the shards of a file: equal text, tokenizer, template and limits give equal tokens."""
-    facts = [_VERSION, sha256(path), renderer.fingerprint, max_tokens, policy]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+@dataclass(frozen=True)
+class Tokenising:
+    """How the records of a split become sequences of tokens."""
+
+    renderer: Renderer
+    max_tokens: int
+    policy: Policy
+    contiguous: bool = False
+    """Join all records and cut them into blocks of ``max_tokens``, whatever begins or ends there."""
+    train_all: bool = False
+    """Train every token of a conversation, not only its answers."""
+
+
+def shard_key(content: str, how: Tokenising, span: Span | None = None) -> str:
+    """Names the shards of a file: equal text, tokenizer, template and limits give equal tokens.
+
+    ``content`` is the hash of the whole file, of which the shards may hold a span.
+    """
+    settings = [how.renderer.fingerprint, how.max_tokens, how.policy, how.contiguous, how.train_all]
+    return hashlib.sha256(json.dumps([_VERSION, content, *settings, span]).encode()).hexdigest()[:16]
 
 
 def open_shards(
@@ -65,16 +91,33 @@ def open_shards(
 
     ``records``, how many the split has, is for the progress display.
     """
-    key = shard_key(path, renderer, max_tokens=max_tokens, policy=policy)
-    folder = next(
-        (place / key for place in places if (place / key / "meta.json").is_file()), places[-1] / key
-    )
+    how = Tokenising(renderer, max_tokens, policy)
+    folder = find_shards(shard_key(sha256(path), how), places)
     if not folder.is_dir():
         with progress(records, f"tokenising {path.stem}") as bar:
-            atomic.make_folder(
-                folder, lambda aside: _tokenise(path, renderer, max_tokens, policy, aside, bar.advance)
-            )
+            make_shards(folder, path, how, advance=bar.advance)
     return Shards(folder)
+
+
+def find_shards(key: str, places: list[Path]) -> Path:
+    """The folder of these shards: in the first of ``places`` that has them, else where they will be, in the last."""
+    found = (place / key for place in places if (place / key / "meta.json").is_file())
+    return next(found, places[-1] / key)
+
+
+def make_shards(
+    folder: Path,
+    path: Path,
+    how: Tokenising,
+    *,
+    span: Span | None = None,
+    advance: Callable[[int], None] = lambda records: None,
+) -> None:
+    """Tokenise the split in ``path``, or a span of it, into ``folder``, which is whole or absent.
+
+    ``advance`` is called with the number of records that were done since it was called last.
+    """
+    atomic.make_folder(folder, lambda aside: _tokenise(path, how, span, aside, advance))
 
 
 def require_trained(shards: Shards, path: Path) -> None:
@@ -93,36 +136,40 @@ def require_trained(shards: Shards, path: Path) -> None:
 
 
 def _tokenise(
-    path: Path,
-    renderer: Renderer,
-    max_tokens: int,
-    policy: Policy,
-    folder: Path,
-    advance: Callable[[int], None],
+    path: Path, how: Tokenising, span: Span | None, folder: Path, advance: Callable[[int], None]
 ) -> None:
-    records = read_split(path)
+    records = read_split(path, span=span)
     writer: ShardWriter | None = None
+    blocks = _Blocks(how.max_tokens)
     over = OverLength()
     left_out: list[dict[str, Any]] = []
     row = 0
+    limit = sys.maxsize if how.contiguous else how.max_tokens
     while chunk := [_trainable(record, path) for record in islice(records, CHUNK)]:
         if writer is None:
             group = 2 if isinstance(chunk[0], Preference) else 1
-            writer = ShardWriter(folder, vocabulary=len(renderer.tokenizer), group=group)
-        for fitted in fit_many(chunk, renderer, max_tokens=max_tokens, policy=policy, counter=over):
+            writer = ShardWriter(folder, vocabulary=len(how.renderer.tokenizer), group=group)
+        for fitted in fit_many(chunk, how.renderer, max_tokens=limit, policy=how.policy, counter=over):
             if fitted.reason:
                 left_out.append(
                     {"row": row + fitted.index + 1, "reason": fitted.reason, "detail": fitted.detail}
                 )
             for piece in fitted.pieces:
-                writer.add(piece.ids, piece.mask, row=row + fitted.index)
+                mask = np.ones(len(piece), dtype=np.bool_) if how.train_all else piece.mask
+                if not how.contiguous:
+                    writer.add(piece.ids, mask, row=row + fitted.index)
+                    continue
+                for block in blocks.add(piece.ids, mask, row=row + fitted.index):
+                    writer.add(block.ids, block.mask, row=block.row)
         row += len(chunk)
         advance(len(chunk))
     if writer is None:
         raise DataError(f"{path}: the split is empty; give it rows")
+    for block in blocks.rest():
+        writer.add(block.ids, block.mask, row=block.row)
     lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in left_out)
     (folder / "left_out.jsonl").write_text("".join(lines), encoding="utf-8")
-    writer.close(policy=policy, max_tokens=max_tokens, records=row, over_length=over.to_json())
+    writer.close(policy=how.policy, max_tokens=how.max_tokens, records=row, over_length=over.to_json())
 
 
 def _trainable(record: Record, path: Path) -> Trainable:
