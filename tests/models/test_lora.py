@@ -175,7 +175,9 @@ def test_an_adapter_is_trained_on_where_it_was_left(base, tokenizer, tmp_path, i
     wrapped = fresh(folder, "patterns")
     train(wrapped, ids)
     save(wrapped, tmp_path / "first", folder, tokenizer)
-    again = continue_lora(load_model(str(folder)).model, Lora(rank=4), tmp_path / "first")
+    again = continue_lora(
+        load_model(str(folder)).model, Lora(rank=4, **KINDS["patterns"]), tmp_path / "first"
+    )
     torch.testing.assert_close(logits(again, ids), logits(wrapped, ids), rtol=0, atol=1e-5)
     assert {p.requires_grad for name, p in again.named_parameters() if "lora" in name} == {True}
     first, second = train(wrapped, ids), train(again, ids)
@@ -188,9 +190,9 @@ def test_an_adapter_is_trained_on_where_it_was_left(base, tokenizer, tmp_path, i
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rank": 8}, r"cannot change lora.rank 8 \(the adapter has 4\); leave it out"),
-        ({"dora": True}, r"lora.dora True \(the adapter has False\)"),
-        ({"targets": ["q_proj"]}, r"lora.targets \['q_proj'\] \(the adapter has"),
+        ({"rank": 8}, "needs the shape of the adapter: set lora.rank 4 instead of 8, or continue: new"),
+        ({"dora": True}, "lora.dora False instead of True"),
+        ({"targets": ["q_proj"]}, r"lora.targets \[.*down_proj'.*\] instead of \['q_proj'\]"),
         ({"targets": "all-linear"}, None),
         ({"targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]}, None),
     ],
@@ -200,7 +202,7 @@ def test_another_shape_is_refused(base, tokenizer, tmp_path, settings, message):
     save(fresh(folder, "default"), tmp_path / "first", folder, tokenizer)
     model = load_model(str(folder)).model
     if message is None:
-        continue_lora(model, Lora(**settings), tmp_path / "first")
+        continue_lora(model, Lora(rank=4, **settings), tmp_path / "first")
         return
     with pytest.raises(ModelError, match=message):
-        continue_lora(model, Lora(**settings), tmp_path / "first")
+        continue_lora(model, Lora(**({"rank": 4} | settings)), tmp_path / "first")

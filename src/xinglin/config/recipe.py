@@ -134,6 +134,8 @@ class _Reader:
             return None
         config = self._spell_out(name, config, inputs)
         try:
+            if hasattr(module, "check"):
+                module.check(config, {field: reference.produces for field, reference in inputs.items()})
             sources = module.sources(config) if hasattr(module, "sources") else {}
         except XinglinError as error:
             self._problem(keys, str(error))

@@ -91,27 +91,23 @@ def continue_lora(model: PreTrainedModel, config: Lora, folder: Path) -> PeftMod
     """The adapter in ``folder`` over ``model``, its base, to be trained on.
 
     Raises:
-        ModelError: the settings ask for another shape than the adapter has.
+        ModelError: the settings have another shape than the adapter.
     """
     saved: Any = PeftConfig.from_pretrained(str(folder))
-    asked = {key: getattr(config, key) for key in _SHAPE if key in config.model_fields_set}
     wrong = [
-        f"{key} {wanted} (the adapter has {getattr(saved, _SHAPE[key])})"
-        for key, wanted in asked.items()
-        if wanted != getattr(saved, _SHAPE[key])
+        f"lora.{key} {getattr(saved, name)} instead of {getattr(config, key)}"
+        for key, name in _SHAPE.items()
+        if getattr(config, key) != getattr(saved, name)
     ]
     linear = _linear_layers(model)
     saved.lora_dropout = config.dropout
     wrapped: Any = PeftModel.from_pretrained(model, str(folder), is_trainable=True, config=saved)
-    if "targets" in config.model_fields_set:
-        adapted = {name.removeprefix("base_model.model.") for name, _ in _lora_layers(wrapped)}
-        if adapted != {name for name in linear if _targeted(name, config)}:
-            wrong.append(
-                f"targets {config.targets} (the adapter has {sorted(map(str, saved.target_modules))})"
-            )
+    adapted = {name.removeprefix("base_model.model.") for name, _ in _lora_layers(wrapped)}
+    if adapted != {name for name in linear if _targeted(name, config)}:
+        wrong.append(f"lora.targets {sorted(map(str, saved.target_modules))} instead of {config.targets}")
     if wrong:
         raise ModelError(
-            f"{folder}: continue same cannot change lora.{', '.join(wrong)}; leave it out, or use continue: new"
+            f"{folder}: continue same needs the shape of the adapter: set {', '.join(wrong)}, or continue: new"
         )
     return _ready(wrapped, takes_from_base=False)
 

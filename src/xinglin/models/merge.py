@@ -1,16 +1,19 @@
-"""Merge a stack of adapters into the full model below it, and prove that nothing changed on the way."""
+"""Merge adapters into the full model below them, or models with each other, and prove what was saved."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from huggingface_hub import snapshot_download
 from peft import PeftModel
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from xinglin.errors import ModelError
-from xinglin.models.adapter import read_base, stack
+from xinglin.models.adapter import is_adapter, read_base, stack
+from xinglin.models.blend import Blend, Recipe, blend_models, require_same_configs
 from xinglin.models.load import load_model
+from xinglin.models.tokenizer import load_tokenizer
 
 PROBE_TOKENS = 48
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.03}
@@ -58,6 +61,51 @@ def merge_stack(spec: str, out: Path, *, dtype: torch.dtype) -> MergeCheck:
             f"more than rounding to {dtype} explains; merge in float32"
         )
     return check
+
+
+def merge_models(
+    base: str, models: list[str], recipe: Recipe, out: Path, *, scratch: Path, dtype: torch.dtype
+) -> Blend:
+    """Blend ``models`` with ``base``, tensor by tensor, into ``out``, in Hugging Face's layout.
+
+    An adapter, a ``tiny:`` model and one without safetensors is first written to ``scratch`` as a full model; only
+    then is a whole model in memory.
+
+    Raises:
+        ModelError: the models differ in tokenizer, config or shapes.
+    """
+    tokenizer_folder = next((Path(model) for model in models if Path(model).is_dir()), None)
+    folders = [
+        _full_folder(spec, scratch / str(number), tokenizer_folder=tokenizer_folder)
+        for number, spec in enumerate([base, *models])
+    ]
+    configs = [AutoConfig.from_pretrained(folder) for folder in folders]
+    tokenizers = [load_tokenizer(str(folder)) for folder in folders]
+    for spec, config, tokenizer in zip(models, configs[1:], tokenizers[1:], strict=True):
+        if tokenizer.get_vocab() != tokenizers[0].get_vocab():
+            raise ModelError(f"{base} and {spec} cannot be merged, their tokenizers differ")
+        require_same_configs(configs[0], config, names=(base, spec))
+    blend = blend_models(folders[0], folders[1:], recipe, out, dtype=dtype)
+    configs[1].dtype = dtype
+    configs[1].save_pretrained(out)
+    tokenizers[1].save_pretrained(out)
+    return blend
+
+
+def _full_folder(spec: str, scratch: Path, *, tokenizer_folder: Path | None) -> Path:
+    """A folder with ``spec``'s safetensors, config and tokenizer."""
+    if spec.startswith("hub:"):
+        return Path(
+            snapshot_download(
+                spec.removeprefix("hub:"), allow_patterns=["*.safetensors", "*.json", "*.model"]
+            )
+        )
+    if Path(spec).is_dir() and not is_adapter(spec) and any(Path(spec).glob("*.safetensors")):
+        return Path(spec)
+    model, tokenizer = load_model(spec, tokenizer_folder=tokenizer_folder, dtype=torch.float32)
+    model.save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    return scratch
 
 
 def _probe(model: PreTrainedModel) -> Tensor:

@@ -8,6 +8,11 @@ A stage module has
                writes into ``run.out``, which may hold files of an interrupted attempt; keeps checkpoints in
                ``run.scratch``; raises ``Interrupted`` soon after ``run.stop_requested()`` turns true
 and may have
+    DISTRIBUTED
+               True: where ``torchrun`` started several processes, ``run`` is called in each of them at once, with the
+               same arguments; only the first one's artifact counts, and only it may write (``train.processes``)
+    check(config, kinds)
+               refuses settings that do not fit the artifact kinds of its inputs, {field: kinds}, by a XinglinError
     sources(config) -> {label: hash}
                the content of every file outside the run that it reads; raises DataError for a missing one
     plan(config, run) -> {label: text}
