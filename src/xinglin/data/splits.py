@@ -2,11 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from xinglin.data.blocks import Blocks, Row
 from xinglin.data.overlength import OverLength, Policy, Trainable, fit_many
 from xinglin.data.records import Origin, Preference, Question, Record, from_json, texts
 from xinglin.data.rendering import Renderer
@@ -19,6 +24,14 @@ from xinglin.runtime.progress import progress
 
 CHUNK = 1024
 _VERSION = 2
+
+
+class Span(NamedTuple):
+    """A part of a split's file, from the beginning of a line to the beginning of another."""
+
+    start: int
+    """In bytes."""
+    end: int
 
 
 def split_file(artifact: Artifact, split: str) -> Path:
@@ -140,36 +153,36 @@ def _tokenise(
 ) -> None:
     records = read_split(path, span=span)
     writer: ShardWriter | None = None
-    blocks = _Blocks(how.max_tokens)
+    blocks = Blocks(how.max_tokens) if how.contiguous else None
     over = OverLength()
     left_out: list[dict[str, Any]] = []
-    row = 0
+    done = 0
     limit = sys.maxsize if how.contiguous else how.max_tokens
     while chunk := [_trainable(record, path) for record in islice(records, CHUNK)]:
         if writer is None:
             group = 2 if isinstance(chunk[0], Preference) else 1
             writer = ShardWriter(folder, vocabulary=len(how.renderer.tokenizer), group=group)
         for fitted in fit_many(chunk, how.renderer, max_tokens=limit, policy=how.policy, counter=over):
+            number, source = done + fitted.index, chunk[fitted.index].origin.file
             if fitted.reason:
-                left_out.append(
-                    {"row": row + fitted.index + 1, "reason": fitted.reason, "detail": fitted.detail}
-                )
+                left_out.append({"row": number + 1, "reason": fitted.reason, "detail": fitted.detail})
             for piece in fitted.pieces:
-                mask = np.ones(len(piece), dtype=np.bool_) if how.train_all else piece.mask
-                if not how.contiguous:
-                    writer.add(piece.ids, mask, row=row + fitted.index)
-                    continue
-                for block in blocks.add(piece.ids, mask, row=row + fitted.index):
-                    writer.add(block.ids, block.mask, row=block.row)
-        row += len(chunk)
+                weights = np.ones_like(piece.weights) if how.train_all else piece.weights
+                row = Row(piece.ids, weights, number, source)
+                _write(writer, blocks.add(row) if blocks else [row])
+        done += len(chunk)
         advance(len(chunk))
     if writer is None:
         raise DataError(f"{path}: the split is empty; give it rows")
-    for block in blocks.rest():
-        writer.add(block.ids, block.mask, row=block.row)
+    _write(writer, blocks.rest() if blocks else [])
     lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in left_out)
     (folder / "left_out.jsonl").write_text("".join(lines), encoding="utf-8")
-    writer.close(policy=how.policy, max_tokens=how.max_tokens, records=row, over_length=over.to_json())
+    writer.close(policy=how.policy, max_tokens=how.max_tokens, records=done, over_length=over.to_json())
+
+
+def _write(writer: ShardWriter, rows: Iterable[Row]) -> None:
+    for row in rows:
+        writer.add(row.ids, row.weights, row=row.number, source=row.source)
 
 
 def _trainable(record: Record, path: Path) -> Trainable:
