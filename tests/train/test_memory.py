@@ -3,20 +3,24 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from xinglin.config.parts import Lora
 from xinglin.config.tiny import ARCHITECTURES
+from xinglin.data.packing import pack_sequences
 from xinglin.models.adapt import count_parameters
+from xinglin.models.attention import packed_attention
 from xinglin.models.lora import add_lora
+from xinglin.models.packed import PackedModel
 from xinglin.stages.sft import Config
 from xinglin.train import forecast as forecasting
 from xinglin.train.duration import forecast_seconds, matmul_flops_per_second
 from xinglin.train.forecast import _Attributes, outlook
-from xinglin.train.memory import KNOBS, STATE_BYTES, Shape, Work, flops, forecast
+from xinglin.train.memory import KNOBS, STATE_BYTES, Shape, Work, flops, forecast, layer_bytes
 
-QWEN3_8B = Shape(4096, 36, 12288, 151936, 4096, 1024, tied=False)
+QWEN3_8B = Shape(4096, 36, 12288, 151936, 4096, 1024, tied=False, head_norms=True)
 LLAMA_8B = Shape(4096, 32, 14336, 128256, 4096, 1024, tied=False)
 FACTS = {"tokens": 1_000_000, "trained_tokens": 500_000, "records": 4000, "lengths": {"p90": 500, "max": 900}}
 
@@ -42,12 +46,14 @@ def test_what_saves_memory_lowers_the_forecast(tiny):
     full = forecast(shape, work)
     less = {
         "gradients and optimizer": [{"tuning": "lora"}, {"optimizer": "adamw_8bit"}, {"processes": 4}],
-        "activations": [{"checkpointing": True}, {"tokens": 1024}, {"activation_bytes": 2}, {"fused": True}],
+        "activations": [{"checkpointing": True}, {"tokens": 1024}, {"activation_bytes": 2}],
         "logits": [{"logits": False}],
     }
     for term, changes in less.items():
         for change in changes:
             assert forecast(shape, replace(work, **change)).terms[term] < full.terms[term], change
+    half = replace(work, activation_bytes=2)
+    assert layer_bytes(shape, replace(half, fused=True)) < layer_bytes(shape, half)
     assert full.total == sum(full.terms.values())
     assert KNOBS.keys() == full.terms.keys()
 
@@ -65,6 +71,43 @@ def test_published_peaks_are_met(shape, work, published, tolerance):
     """GiB that others measured on GPUs under bf16 with a fused head."""
     found = forecast(shape, replace(work, weight_bytes=2, activation_bytes=2))
     assert found.total / 2**30 == pytest.approx(published, rel=tolerance)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+@pytest.mark.parametrize("architecture", ["qwen3", "llama", "glm4"])
+def test_activations_are_those_that_torch_keeps(tiny, architecture, tuning, half):
+    """Counted over everything with a token dimension that is saved for the backward pass of one more layer."""
+    kept = {layers: _kept_bytes(tiny(architecture, shape=f"128x{layers}"), tuning, half) for layers in (2, 3)}
+    model = tiny(architecture, shape="128x2")
+    work = Work(TOKENS, tuning=tuning, activation_bytes=2 if half else 4)
+    expected = layer_bytes(Shape.of(model.config), work) * TOKENS
+    assert kept[3] - kept[2] == pytest.approx(expected, rel=0.03)
+
+
+TOKENS = 174  # the length of no weight's side
+
+
+def _kept_bytes(model, tuning, half):
+    if tuning == "lora":
+        model = add_lora(model.bfloat16() if half else model, Lora(), seed=0)
+    wrapped = PackedModel(model).train()
+    packed = pack_sequences([(np.arange(TOKENS), np.ones(TOKENS, bool))])
+    found = {}
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        if TOKENS in tensor.shape:
+            found[storage.data_ptr()] = storage.nbytes(), tensor  # held, so that no address is used twice
+        return tensor
+
+    with (
+        packed_attention(wrapped.core),
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=half),
+    ):
+        wrapped(packed)
+    return sum(size for size, _ in found.values())
 
 
 def test_flops_follow_the_usual_accounting():

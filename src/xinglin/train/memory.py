@@ -5,7 +5,7 @@ et al., arXiv 2205.05198, adapted to gated MLPs, grouped keys and values, and pe
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from xinglin.models.packed import SLICE
 from xinglin.runtime.units import bytes_text
@@ -13,10 +13,36 @@ from xinglin.runtime.units import bytes_text
 _PLAIN_MLP = ("bloom", "falcon", "gpt2", "gpt_neox", "opt", "phi")
 _SQUARE_ATTENTION = ("bloom",)
 
+_FOUR_NORMS = ("glm4", "gemma2", "gemma3_text", "olmo2")
+_HEAD_NORMS = ("qwen3", "qwen3_moe", "gemma3_text", "olmo2")
+
 STATE_BYTES = {"adamw": 8.0, "adamw_8bit": 2.0, "adafactor": 0.1, "muon": 4.5}
 """Optimizer state per trained weight."""
 NF4_BYTES = 0.516
 """A weight in 4 bits with doubly quantised constants (arXiv 2305.14314)."""
+
+
+class Kept(NamedTuple):
+    """Bytes that the backward pass needs of one layer and token, per unit of width."""
+
+    hidden: int
+    norm: int
+    """Times hidden, for each norm of a layer."""
+    query: int
+    key_value: int
+    head_norm: int
+    """Times query and key-value width, where their heads are normed."""
+    intermediate: int
+
+
+KEPT = {
+    ("lora", 4): Kept(8, 4, 12, 8, 4, 16),
+    ("lora", 2): Kept(12, 3, 6, 4, 4, 8),
+    ("full", 4): Kept(8, 8, 12, 8, 8, 16),
+    ("full", 2): Kept(16, 5, 6, 4, 6, 8),
+    ("fused", 2): Kept(8, 0, 4, 4, 0, 6),
+}
+"""By tuning and bytes of an activation, counted from what torch keeps for transformers' layers under autocast."""
 KNOBS = {
     "weights": "quantization: 4bit, or sharding over more GPUs",
     "gradients and optimizer": "tuning: lora, or optimizer.name: adamw_8bit",
@@ -41,6 +67,10 @@ class Shape:
     """3 for a gated MLP, 2 for a plain one."""
     square_heads: int = 0
     """Heads whose attention needs a (tokens x tokens) mask; 0 for attention by sequence."""
+    norms: int = 2
+    """In a layer, over the hidden width."""
+    head_norms: bool = False
+    """Whether queries and keys are normed by head."""
 
     @staticmethod
     def of(config: Any) -> "Shape":
@@ -57,6 +87,8 @@ class Shape:
             tied=bool(getattr(config, "tie_word_embeddings", False)),
             mlp_matrices=2 if config.model_type in _PLAIN_MLP else 3,
             square_heads=heads if config.model_type in _SQUARE_ATTENTION else 0,
+            norms=4 if config.model_type in _FOUR_NORMS else 2,
+            head_norms=config.model_type in _HEAD_NORMS,
         )
 
     @property
@@ -167,20 +199,29 @@ def trained_parameters(shape: Shape, work: Work) -> int:
     }[work.tuning]
 
 
+def layer_bytes(shape: Shape, work: Work) -> int:
+    """What the backward pass needs of one layer, per token."""
+    size = work.activation_bytes
+    kept = KEPT[
+        ("fused", 2) if work.fused and size == 2 else ("lora" if work.tuning == "lora" else "full", size)
+    ]
+    head_norm = kept.head_norm if shape.head_norms else 0
+    return (
+        (kept.hidden + kept.norm * shape.norms) * shape.hidden
+        + (kept.query + head_norm) * shape.query_width
+        + (kept.key_value + head_norm) * shape.key_value_width
+        + kept.intermediate * shape.intermediate * (shape.mlp_matrices - 1) // 2
+        + (7 * work.lora_rank * size if work.tuning == "lora" else 0)
+        + shape.square_heads * work.tokens * 2 * size
+    )
+
+
 def _activations(shape: Shape, work: Work) -> int:
-    """What the backward pass needs of the forward pass, per token and layer, times both."""
-    attention = 2 * shape.query_width + 2 * shape.key_value_width
-    per_layer = (4.0 if work.fused else 6.6) * shape.hidden + attention
-    per_layer += (3 if work.fused else 4) * shape.intermediate
-    if work.tuning == "lora":
-        per_layer += 7 * work.lora_rank
-    per_layer += shape.square_heads * work.tokens * 2
-    kept = work.trainable_layers if work.tuning == "freeze" else shape.layers
-    if work.checkpointing:
-        each = kept * shape.hidden + per_layer
-    else:
-        each = kept * per_layer
-    return int(work.tokens * (each + 3 * shape.hidden) * work.activation_bytes)
+    each = layer_bytes(shape, work)
+    layers = work.trainable_layers if work.tuning == "freeze" else shape.layers
+    inputs = layers * shape.hidden * work.activation_bytes
+    ends = 3 * shape.hidden * work.activation_bytes
+    return work.tokens * ((inputs + each if work.checkpointing else layers * each) + ends)
 
 
 def flops(shape: Shape, work: Work, *, mean_length: float, trained_share: float) -> float:
