@@ -172,6 +172,21 @@ class Shards:
         view._starts, view._weights_at = self._starts[kept], self._weights_at[kept]
         return view
 
+    def told_apart(self, most: int) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """Names of the sources, by trained tokens, and (sequences,) which of them each sequence came from.
+
+        Beyond ``most``, the smallest are one source, ``OTHER``.
+        """
+        names: list[str] = self.meta["sources"]
+        sizes = np.bincount(self.sources, weights=self.counts, minlength=len(names))
+        largest = np.argsort(-sizes, kind="stable")
+        place = np.empty(len(names), dtype=np.int64)
+        place[largest] = np.arange(len(names))
+        shown = [_short(names[at], names) for at in largest]
+        if len(names) > most:
+            shown = [*shown[: most - 1], OTHER]
+        return shown, np.minimum(place, most - 1)[self.sources]
+
     @cached_property
     def shared(self) -> Ints:
         """(sequences,) tokens that each begins with in common with the first sequence of its group."""
@@ -180,6 +195,12 @@ class Shards:
             for number in range(head + 1, head + self.group):
                 shared[number] = shared_tokens(self[head].ids, self[number].ids)
         return shared
+
+
+def _short(name: str, names: list[str]) -> str:
+    """The file name, if it says which of the files is meant."""
+    short = Path(name).name
+    return short if sum(Path(other).name == short for other in names) == 1 else name
 
 
 def shared_tokens(head: npt.NDArray[Any], ids: npt.NDArray[Any]) -> int:

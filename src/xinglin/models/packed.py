@@ -42,6 +42,7 @@ class PackedModel(nn.Module):
         """What is wanted of ``packed``: one tensor for a name, a tuple of them for a tuple of names.
 
         nll: scalar, the negative log-likelihood summed over the trained tokens, times their weights if they have any.
+        losses: (M,) what each trained token adds to nll, without gradient; wanted beside nll, it costs nothing.
         log_probs: (M,) of the trained tokens.
         entropy: (M,) of the distributions that they are predicted by, in nats.
         hidden: (M, H) last hidden states that they are predicted from.
@@ -61,7 +62,7 @@ class PackedModel(nn.Module):
 
     def _pass(self, packed: Packed, wants: tuple[str, ...]) -> tuple[Tensor, ...]:
         with packed_inputs(self.core, packed) as inputs:
-            read_by_head = {"nll", "log_probs", "entropy"} & set(wants)
+            read_by_head = {"nll", "losses", "log_probs", "entropy"} & set(wants)
             if self.plain_head or not read_by_head:
                 states = self.core.base_model(**inputs).last_hidden_state[0]
                 hidden = states[packed.predictors]
@@ -79,8 +80,8 @@ class PackedModel(nn.Module):
         head: Any = self.core.get_output_embeddings()
         weight: Tensor = head.weight
         found = {}
-        if "nll" in wants:
-            found["nll"] = linear_nll(hidden, weight, packed.targets, packed.weights)
+        if wants & {"nll", "losses"}:
+            found["nll"], found["losses"] = linear_nll(hidden, weight, packed.targets, packed.weights)
         if "entropy" in wants:
             found["log_probs"], found["entropy"] = linear_log_probs_and_entropy(
                 hidden, weight, packed.targets
@@ -126,8 +127,8 @@ def _read_logits(logits: Tensor, packed: Packed, wants: set[str]) -> dict[str, T
     """``PackedModel._read_hidden`` for (M, V) logits that exist."""
     logits = logits.float()
     log_probs = _log_probs(logits, packed.targets)
-    found = {"nll": -(log_probs if packed.weights is None else log_probs * packed.weights).sum()}
-    found["log_probs"] = log_probs
+    losses = -(log_probs if packed.weights is None else log_probs * packed.weights)
+    found = {"nll": losses.sum(), "losses": losses.detach(), "log_probs": log_probs}
     if "entropy" in wants:
         found["entropy"] = _entropy(logits)
     return found
@@ -146,14 +147,16 @@ class _LinearNll(torch.autograd.Function):
     """Summed cross-entropy of ``hidden @ weight.T`` whose gradient is made in the forward pass, slice by slice."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, scales: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, scales: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
         matrix = weight.to(dtype)
         want_hidden, want_weight, *_ = ctx.needs_input_grad
         grad_hidden = torch.empty_like(hidden) if want_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if want_weight else None
-        total = torch.zeros((), device=hidden.device, dtype=torch.float32)
+        every = torch.empty(len(targets), device=hidden.device, dtype=torch.float32)
         with torch.autocast(kind, enabled=False):
             for start in range(0, len(targets), SLICE):
                 part = slice(start, start + SLICE)
@@ -162,7 +165,7 @@ class _LinearNll(torch.autograd.Function):
                 logits = (rows @ matrix.T).float()
                 log_sum = logits.logsumexp(-1, keepdim=True)
                 losses = log_sum - logits.gather(-1, wanted)
-                total += (losses if scale is None else losses * scale).sum()
+                every[part] = (losses if scale is None else losses * scale)[:, 0]
                 if not (want_hidden or want_weight):
                     continue
                 slope = logits.sub_(log_sum).exp_()
@@ -174,7 +177,8 @@ class _LinearNll(torch.autograd.Function):
                     grad_weight += slope.T @ rows
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.weight_dtype = weight.dtype
-        return total
+        ctx.mark_non_differentiable(every)
+        return every.sum(), every
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -188,13 +192,18 @@ class _LinearNll(torch.autograd.Function):
         )
 
 
-def linear_nll(hidden: Tensor, weight: Tensor, targets: Tensor, scales: Tensor | None = None) -> Tensor:
-    """Negative log-likelihood of ``targets`` (M,) under ``hidden`` (M, H) @ ``weight`` (V, H) transposed, summed.
+def linear_nll(
+    hidden: Tensor, weight: Tensor, targets: Tensor, scales: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood of ``targets`` (M,) under ``hidden`` (M, H) @ ``weight`` (V, H) transposed.
 
     ``scales`` (M,), if given, multiply the loss of each target.
+
+    Returns:
+        The sum, and (M,) what each target adds to it, without gradient.
     """
-    result: Tensor = _LinearNll.apply(hidden, weight, targets, scales)
-    return result
+    total, losses = _LinearNll.apply(hidden, weight, targets, scales)
+    return total, losses
 
 
 def linear_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
