@@ -223,3 +223,28 @@ def test_a_model_that_scores_is_known_by_its_architecture(tmp_path: Path) -> Non
     assert problems(tmp_path, text) == [
         "toy.yaml:2: stages.one.judges.0.model: writer is a model, this needs a reward model; name another one"
     ]
+
+
+def test_a_tiny_model_takes_the_settings_of_its_own(tmp_path):
+    """They are laid over the recipe, ``--set`` comes last, and a mistake in them has its line."""
+    text = """\
+model: hub:org/name
+stages:
+  data: {kind: data, splits: {train: {sources: [{path: "sample:dialogues"}]}}}
+  sft: {kind: sft, epochs: 10, optimizer: &rate {learning_rate: 5e-5, weight_decay: 0.1}}
+  again: {kind: sft, epochs: 3, optimizer: *rate}
+tiny:
+  stages:
+    sft: {max_steps: 4, optimizer: {learning_rate: 2e-3}}
+"""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert load_recipe(path).stages["sft"].config.max_steps is None
+    small = load_recipe(path, sets=["model=tiny:qwen3", "stages.sft.max_steps=9"]).stages
+    assert (small["sft"].config.max_steps, small["sft"].config.epochs) == (9, 10)
+    assert small["sft"].config.optimizer.learning_rate == 2e-3
+    assert small["sft"].config.optimizer.weight_decay == 0.1
+    assert small["again"].config.optimizer.learning_rate == 5e-5
+    path.write_text(text.replace("max_steps: 4", "max_step: 4"), encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"recipe.yaml:8: stages.sft.max_step: unknown key"):
+        load_recipe(path, sets=["model=tiny:qwen3"])

@@ -30,6 +30,7 @@ class Document:
         self.path = path
         self.root = root
         self._overridden: set[Keys] = set()
+        self._overlaid: dict[Keys, Keys] = {}
 
     def override(self, assignment: str) -> Problem | None:
         """Apply ``a.b=value``, the value read as YAML. Missing mappings on the way are made.
@@ -69,6 +70,23 @@ class Document:
             node = node[own]
         return None
 
+    def overlay(self, section: str) -> None:
+        """Put the mapping under ``section`` over the whole file: its values take the place of those they name."""
+        found = self.root.get(section)
+        if isinstance(found, CommentedMap):
+            self._lay(found, self.root, (), (section,))
+
+    def _lay(self, above: CommentedMap, below: CommentedMap, keys: Keys, source: Keys) -> None:
+        for own, value in above.items():
+            there, place = (*keys, str(own)), (*source, str(own))
+            key = _find(below, str(own))
+            if isinstance(value, CommentedMap) and key is not None and isinstance(below[key], CommentedMap):
+                below[key] = copy.deepcopy(below[key])  # an alias (``*name``) elsewhere keeps its value
+                self._lay(value, below[key], there, place)
+            else:
+                below[own if key is None else key] = copy.deepcopy(value)
+                self._overlaid[there] = place
+
     def set_default(self, keys: Keys, value: Any) -> None:
         """Write a value that the user left out, without claiming a place for it."""
         node: Any = self.root
@@ -80,6 +98,9 @@ class Document:
         """``file:line`` of the deepest of ``keys`` that the file has, or ``--set`` for an override."""
         if any(tuple(keys[:depth]) in self._overridden for depth in range(1, len(keys) + 1)):
             return OVERRIDE
+        for depth in range(1, len(keys) + 1):
+            if place := self._overlaid.get(tuple(keys[:depth])):
+                return self.place((*place, *keys[depth:]))
         node: Any = self.root
         line = 0
         for key in keys:

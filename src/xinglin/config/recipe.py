@@ -33,6 +33,9 @@ class Head(Config):
     """What the first stage starts from: ``tiny:architecture``, a local folder, or ``hub:org/name``."""
     stages: dict[StageName, Any] = Field(min_length=1)
     """Stage name -> its settings, in the order in which they run. Each has a ``kind`` (``xinglin list stages``)."""
+    tiny: dict[str, Any] = Field(default={})
+    """What changes when ``model`` is a ``tiny:`` one: a mapping like the recipe itself, laid over it. With it a recipe
+    with the numbers of a real model can be tried out from end to end on a laptop."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,10 @@ def load_recipe(path: str | Path, *, sets: Sequence[str] = (), package: str = "x
         RecipeError: with every problem of the recipe.
     """
     document = load_document(Path(path), sets=sets)
+    if is_tiny(str(document.root.get("model"))):
+        document.overlay("tiny")
+        for assignment in sets:
+            document.override(assignment)
     return _Reader(document, package).read()
 
 
