@@ -17,6 +17,7 @@ PLUGINS = (
     "xinglin.stages",
     "xinglin.data.formats",
     "xinglin.evaluate.benchmarks",
+    "xinglin.rewards",
     "xinglin.train.objectives",
 )
 MAX_LINES = 400
@@ -93,7 +94,7 @@ def test_stages_fit_their_contract() -> None:
     for kind in plugins.names("xinglin.stages"):
         stage = plugins.load("xinglin.stages", kind)
         made = (stage.PRODUCES,) if isinstance(stage.PRODUCES, str) else stage.PRODUCES
-        assert set(made) <= {"dataset", "model", "adapter", "evaluation"}
+        assert set(made) <= {"dataset", "model", "adapter", "reward_model", "evaluation"}
         assert len(made) == 1 or callable(stage.produces), f"{kind} must say which artifact it makes"
         assert callable(stage.run)
         undocumented = [key for key, field in stage.Config.model_fields.items() if not field.description]

@@ -7,6 +7,7 @@ XinglinError            one message that names the place, the value and the cure
 ├── ModelError          a model, adapter or tokenizer that cannot be used
 ├── CheckpointError     a checkpoint or artifact whose bytes are not what was written
 ├── RunError            a run folder that cannot be used
+├── RewardError         a reward that cannot be computed
 └── TrainingError       training that cannot go on (non-finite loss, no trainable token)
 Interrupted             Ctrl-C or SIGTERM arrived and everything is saved; exit code 130
 """
@@ -62,6 +63,10 @@ class CheckpointError(XinglinError):
 
 class RunError(XinglinError):
     """A run folder that cannot be used: locked, foreign, or on a full disk."""
+
+
+class RewardError(XinglinError):
+    """A reward that cannot be computed: nobody answers, or not with a number."""
 
 
 class TrainingError(XinglinError):

@@ -21,6 +21,7 @@ PACKAGES = {
     "formats": "xinglin.data.formats",
     "benchmarks": "xinglin.evaluate.benchmarks",
     "objectives": "xinglin.train.objectives",
+    "rewards": "xinglin.rewards",
 }
 
 
@@ -29,7 +30,8 @@ PACKAGES = {
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(kind: str | None, name: str | None, as_json: bool) -> None:
-    """List what a recipe can use: KIND is stages, formats, benchmarks, objectives, templates or samples.
+    """List what a recipe can use: KIND is stages, formats, benchmarks, objectives, rewards,
+    templates or samples.
 
     With a NAME, print its settings with types, defaults and meaning.
 

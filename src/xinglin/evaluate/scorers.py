@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-_CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+from xinglin.data.language import contains_chinese
+
 # rouge-chinese cuts sentences before it splits words, and so also splits a word such as "疼?是" in two.
 _SENTENCE_ENDS = (
     (re.compile(r"([。！？?])([^”’])"), r"\1\n\2"),
@@ -88,10 +89,6 @@ def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> i
         shared = row & places.get(word, 0)
         row = (row + shared | row - shared) & everything
     return len(first) - row.bit_count()
-
-
-def contains_chinese(text: str) -> bool:
-    return _CHINESE.search(text) is not None
 
 
 def _ngrams(text: str, order: int) -> Counter[str]:

@@ -19,9 +19,10 @@ LIBRARY = {
     "dataset": ("data", "models"),
     "model": ("data", "models", "train"),
     "adapter": ("data", "models", "train"),
+    "reward_model": ("data", "models", "train"),
     "evaluation": ("data", "models", "engines", "evaluate"),
 }
-"""The packages whose code decides what a stage makes, by the kind of artifact."""
+"""The packages whose code decides what a stage makes, by the kind of artifact; its module may name more."""
 
 
 @dataclass(frozen=True)
@@ -144,14 +145,15 @@ def _fingerprints(recipe: Recipe) -> dict[str, str]:
 
 def _library(stage: Stage) -> list[str]:
     kinds = produces(stage.module, stage.config)
-    return sorted({package for kind in kinds for package in LIBRARY.get(kind, ())})
+    own = getattr(stage.module, "LIBRARY", ())
+    return sorted({*own, *(package for kind in kinds for package in LIBRARY.get(kind, ()))})
 
 
 @cache
 def _code_hash(package: str) -> str:
-    """Of a package's code and templates; the demo's tables count as data sources instead."""
+    """Of a package's code, templates and tables; the demo's tables count as data sources instead."""
     root = Path(__file__).parent.parent / package
-    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".jinja"))
+    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".jinja", ".yaml"))
     return fingerprint(
         {str(path.relative_to(root)): sha256(path) for path in files if "samples" not in path.parts}
     )

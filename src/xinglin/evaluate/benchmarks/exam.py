@@ -15,23 +15,14 @@ measured fairly by ``cloze`` alone.
 import math
 from typing import Literal
 
+from xinglin.data.prompts import exam_question
 from xinglin.data.records import Message, Question
 from xinglin.engines import Generation, Likelihood
 from xinglin.evaluate.extraction import extract
-from xinglin.evaluate.scorers import contains_chinese
 from xinglin.evaluate.task import BenchmarkConfig, Item, Output, Verdict, record_error
 
 RECORD = "question"
 COMPARED = {"accuracy": "higher"}
-
-_ASK = {  # (Chinese?, several answers?, free answer?) -> what to do, after the question and its options
-    (True, False, False): "请直接回答正确选项的字母。",
-    (True, False, True): "请选出正确的一项，最后以“答案：字母”结尾。",
-    (True, True, True): "请选出所有正确的选项，最后以“答案：字母”结尾。",
-    (False, False, False): "Reply with the letter of the correct option.",
-    (False, False, True): 'Choose the correct option and end with "Answer: letter".',
-    (False, True, True): 'Choose all correct options and end with "Answer: letters".',
-}
 
 
 class Config(BenchmarkConfig):
@@ -60,8 +51,7 @@ def items(question: Question, config: Config) -> list[Item]:
     content, choices = question.question, tuple(question.options.values())
     if config.mode != "cloze":
         free = config.mode == "generate"
-        shown = "\n".join(f"{letter}. {text}" for letter, text in question.options.items())
-        content = f"{content}\n{shown}\n{_ASK[contains_chinese(content), several, free]}"
+        content = exam_question(question, free=free)
         choices = () if free else tuple(question.options)
     num = len(question.options)
     return [
