@@ -5,6 +5,7 @@ from xinglin.data.templates import load_template
 from xinglin.runtime.stage_run import StageRun
 
 PRODUCES = ("model", "adapter")
+DISTRIBUTED = True
 
 
 def produces(config: TrainingConfig) -> str:
@@ -18,7 +19,8 @@ def sources(config: TrainingConfig) -> dict[str, str]:
 
 
 def plan(config: TrainingConfig, run: StageRun) -> dict[str, str]:
-    """Tokens and a forecast of memory, for ``--dry-run``."""
+    """Tokens, a forecast of memory, and what looks wrong, for ``--dry-run``."""
     from xinglin.train.forecast import describe
+    from xinglin.train.lints import foresee
 
-    return describe(config, run)
+    return {**describe(config, run), **foresee(config, run)}

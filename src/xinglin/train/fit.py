@@ -14,13 +14,17 @@ from xinglin.report.plots import loss_plot
 from xinglin.runtime.artifact import interval
 from xinglin.runtime.stage_run import Outcome
 from xinglin.train.batches import Batches, shard_batches
+from xinglin.train.lints import Facts, heed, lint, lint_splits
 from xinglin.train.loop import Loop, Schedule, State
 from xinglin.train.meter import peak_memory_bytes
 from xinglin.train.objectives import ObjectiveProtocol
+from xinglin.train.probe import probe
 from xinglin.train.saving import save_model
 from xinglin.train.session import Session
 
 EVALUATIONS = 10
+SMALL = 100_000_000
+"""Parameters of a model below which the usual learning rates do not hold."""
 
 
 class BatchesFor(Protocol):
@@ -35,9 +39,11 @@ def train(session: Session, batches_for: BatchesFor) -> Outcome:
     with session.packed():
         batches = batches_for(session, config.split, training=True)
         watched: dict[str, Callable[[Loop], dict[str, float]]] = {}
-        if config.eval_split:
-            held = batches_for(session, config.eval_split, training=False)
-            watched[config.eval_split] = partial(Loop.mean_over, batches=held)
+        for split in config.eval_splits:
+            held = batches_for(session, split, training=False)
+            watched[split] = partial(Loop.mean_over, batches=held)
+        if config.probe:
+            probe(session.model, batches, session.expected, accelerator=session.accelerator)
         loop = build_loop(session, batches, watched)
         state = loop.fit()
     return finish(session, loop, state)
@@ -53,6 +59,7 @@ def build_loop(
 ) -> Loop:
     """The loop of a stage. ``watch`` is the measured number that its best step is chosen by."""
     config, run = session.config, session.run
+    heed(lint(config, _known(session, steps=len(batches.steps))))
     every = config.eval_every_steps or max(1, math.ceil(len(batches.steps) / EVALUATIONS))
     return Loop(
         model=session.model,
@@ -76,6 +83,12 @@ def build_loop(
     )
 
 
+def _known(session: Session, *, steps: int) -> Facts:
+    config = session.config
+    split = session.run.artifact(config.data or "").details["splits"][config.split]
+    return Facts(steps, split["records"], small=count_parameters(session.adapted)[0] < SMALL)
+
+
 def split_batches(
     session: Session,
     split: str,
@@ -89,6 +102,8 @@ def split_batches(
         TrainingError: the split holds preferences and the objective takes single sequences.
     """
     shards = session.shards(split)
+    if not training:
+        heed(lint_splits(session.config, session.shards(session.config.split), shards))
     built = objective(session, shards)
     if built.group != shards.group:
         raise TrainingError(
@@ -99,15 +114,20 @@ def split_batches(
     return shard_batches(shards, steps, built, split=split, share=session.share)
 
 
-def finish(session: Session, loop: Loop, state: State) -> Outcome:
-    """Save the model and plot the loss (first process only), and sum the run up."""
+def finish(
+    session: Session, loop: Loop, state: State, *, shown: list[list[Any]] | None = None
+) -> Outcome:
+    """Save the model and plot the loss (first process only), and sum the run up.
+
+    ``shown``: an example of what was trained on, as [text, trained] pieces. Default: the first record of the split.
+    """
     if session.accelerator.is_main_process:
         save_model(session)
         loss_plot(session.run.out / "metrics.jsonl", session.run.out / "loss.png")
-    return _outcome(session, loop, state)
+    return _outcome(session, loop, state, example(session) if shown is None else shown)
 
 
-def _outcome(session: Session, loop: Loop, state: State) -> Outcome:
+def _outcome(session: Session, loop: Loop, state: State, shown: list[list[Any]]) -> Outcome:
     total, trainable = count_parameters(session.adapted)
     speed = state.tokens / state.seconds if state.seconds else 0.0
     details = {
@@ -118,7 +138,8 @@ def _outcome(session: Session, loop: Loop, state: State) -> Outcome:
         "seconds": round(state.seconds, 1),
         "tokens_per_second": round(speed, 1),
         "peak_memory_bytes": peak_memory_bytes(session.accelerator.device),
-        "forecast_memory_bytes": session.forecast_bytes,
+        "forecast_memory_bytes": session.expected.peak,
+        "forecast_seconds": round(session.expected.seconds, 1) if session.expected.seconds else None,
         "parameters": total,
         "trainable_parameters": trainable,
         "first_loss": state.first_loss,
@@ -131,7 +152,7 @@ def _outcome(session: Session, loop: Loop, state: State) -> Outcome:
     if state.best is not None:
         metrics[f"eval.{loop.schedule.watch}"] = interval(state.best)
     kind = "adapter" if session.config.tuning == "lora" else "model"
-    return Outcome(kind, metrics, {"train": details, "example": example(session)})
+    return Outcome(kind, metrics, {"train": details, "example": shown})
 
 
 def example(session: Session) -> list[list[Any]]:

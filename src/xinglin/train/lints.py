@@ -1,0 +1,202 @@
+"""Settings that are legal and still not meant: said before a run, in time to change them."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xinglin.config.parts import Freeze, Lora, TrainingConfig
+from xinglin.config.tiny import is_tiny
+from xinglin.data.shards import Shards
+from xinglin.errors import TrainingError
+from xinglin.runtime.artifact import Artifact
+from xinglin.runtime.stage_run import StageRun
+from xinglin.train.forecast import DEFAULT_BATCH
+from xinglin.train.schedule import warmup_steps
+
+LONG_WARMUP = 0.25
+"""Of all steps."""
+_SUPERVISED, _PREFERENCES = ("pretrain", "sft", "reward"), ("dpo", "ppo", "grpo", "rloo")
+_RATES = {
+    ("lora", _SUPERVISED): (1e-5, 1e-3),
+    ("lora", _PREFERENCES): (5e-7, 2e-4),
+    ("full", _SUPERVISED): (1e-6, 1e-4),
+    ("full", _PREFERENCES): (1e-7, 1e-5),
+    ("freeze", _SUPERVISED): (1e-6, 5e-4),
+    ("freeze", _PREFERENCES): (1e-7, 5e-5),
+}
+"""What the papers and examples of each kind use, rounded outwards."""
+_PRETRAINING = 3
+"""Full pretraining takes rates up to this much higher."""
+
+
+class Finding(NamedTuple):
+    key: str
+    message: str
+    fatal: bool = False
+    """The run would not do what it is for."""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about a run; None where it is not known yet."""
+
+    steps: int | None = None
+    """Optimizer steps that it will take."""
+    rows: int | None = None
+    """Records of the training split."""
+    small: bool = False
+    """The model is a toy, for which other learning rates are usual."""
+
+
+def lint(config: TrainingConfig, facts: Facts) -> list[Finding]:
+    """Everything odd about a run, fatal or not."""
+    return [
+        *_learning_rate(config, facts),
+        *_adaptation(config),
+        *(_lengths(config, facts.steps) if facts.steps else ()),
+        *(_evaluations(config, facts.steps) if facts.steps and config.eval_split else ()),
+        *(_rows(config, facts.rows) if facts.rows else ()),
+    ]
+
+
+def heed(findings: list[Finding]) -> None:
+    """Print what was found.
+
+    Raises:
+        TrainingError: the first fatal one.
+    """
+    for finding in findings:
+        if finding.fatal:
+            raise TrainingError(str(finding))
+        print(f"warning: {finding}")
+
+
+def _learning_rate(config: TrainingConfig, facts: Facts) -> Iterator[Finding]:
+    rate = config.optimizer.learning_rate
+    usual = next(
+        (
+            rates
+            for (tuning, kinds), rates in _RATES.items()
+            if tuning == config.tuning and config.kind in kinds
+        ),
+        None,
+    )
+    if usual is None or facts.small:
+        return
+    low, high = usual
+    if config.kind == "pretrain" and config.tuning == "full":
+        high *= _PRETRAINING
+    if not low <= rate <= high:
+        yield Finding(
+            "optimizer.learning_rate",
+            f"{rate:g} is outside of what {config.kind} with tuning {config.tuning} usually takes, {low:g} to {high:g}",
+        )
+
+
+def _adaptation(config: TrainingConfig) -> Iterator[Finding]:
+    lora = config.lora
+    if config.tuning == "lora":
+        scale = lora.alpha / (math.sqrt(lora.rank) if lora.rslora else lora.rank)
+        if not 0.25 <= scale <= 8:
+            root = "sqrt(rank)" if lora.rslora else "rank"
+            yield Finding(
+                "lora.alpha",
+                f"alpha / {root} is {scale:.3g}; 1 to 2 is usual, and it acts like a learning rate",
+            )
+    elif lora != Lora():
+        yield Finding("lora", f"has no effect with tuning {config.tuning}")
+    if config.tuning != "lora" and config.optimizer.lora_plus_ratio != 1:
+        yield Finding("optimizer.lora_plus_ratio", f"has no effect with tuning {config.tuning}")
+    if config.tuning != "freeze" and config.freeze != Freeze():
+        yield Finding("freeze", f"has no effect with tuning {config.tuning}")
+
+
+def _lengths(config: TrainingConfig, steps: int) -> Iterator[Finding]:
+    optimizer = config.optimizer
+    warm = warmup_steps(optimizer, steps)
+    if warm >= steps and warm > 1:
+        yield Finding(
+            "optimizer.warmup",
+            f"{warm} steps of warm-up, and the run has {steps}: the learning rate never gets to its peak; lower it",
+            fatal=True,
+        )
+    elif warm > LONG_WARMUP * steps:
+        yield Finding("optimizer.warmup", f"{warm} of all {steps} steps are warm-up; 3 to 10 % is usual")
+    elif optimizer.schedule == "wsd" and warm + optimizer.decay_share * steps > steps:
+        yield Finding("optimizer.decay_share", "with the warm-up it is more than the whole run")
+    if config.max_steps and config.max_steps > steps:
+        yield Finding(
+            "max_steps", f"{config.max_steps} are never taken: epochs {config.epochs:g} end after {steps}"
+        )
+    if config.save_every_steps > steps >= 200:
+        yield Finding(
+            "save_every_steps",
+            f"{config.save_every_steps} is more than the {steps} steps: a crash loses all of them",
+        )
+
+
+def _evaluations(config: TrainingConfig, steps: int) -> Iterator[Finding]:
+    every = config.eval_every_steps
+    if every and every > steps:
+        yield Finding(
+            "eval_every_steps", f"{every} is more than the {steps} steps: the only evaluation is at the end"
+        )
+    count = math.ceil(steps / every) if every else 10
+    if config.keep_best and count == 1:
+        yield Finding("keep_best", "there is only one evaluation, at the end; lower eval_every_steps")
+    if config.early_stop and config.early_stop >= count:
+        yield Finding(
+            "early_stop",
+            f"{config.early_stop} evaluations without progress cannot happen, there are {count} in all",
+        )
+
+
+def _rows(config: TrainingConfig, rows: int) -> Iterator[Finding]:
+    if config.batch_size and rows < config.batch_size:
+        yield Finding(
+            "batch_size", f"{config.batch_size} is more than the {rows} rows: every step takes all of them"
+        )
+
+
+def repeated_rows(training: Shards, held: Shards) -> int:
+    """How many sequences of ``held`` are also in ``training``, token by token."""
+    keys = [hash(held[index].ids.tobytes()) for index in range(len(held))]
+    alike = np.flatnonzero(np.isin(training.lengths, held.lengths)).tolist()
+    seen = {hash(training[index].ids.tobytes()) for index in alike}
+    return sum(key in seen for key in keys)
+
+
+def lint_splits(config: TrainingConfig, training: Shards, held: Shards) -> list[Finding]:
+    """Whether the model is measured on what it was trained on."""
+    same = repeated_rows(training, held)
+    if not same:
+        return []
+    where = f"of '{config.eval_split}' are in '{config.split}' too"
+    return [Finding("eval_split", f"{same} of the {len(held)} sequences {where}: the loss there is too low")]
+
+
+def foresee(config: TrainingConfig, run: StageRun) -> dict[str, str]:
+    """A line for the plan of a run, from what is known before it starts."""
+    data = run.inputs.get(config.data or "")
+    split = data.details["splits"].get(config.split, {}) if isinstance(data, Artifact) else {}
+    facts = Facts(_expected_steps(config, split), split.get("records"), is_tiny(run.base))
+    found = lint(config, facts)
+    return {"warning" if len(found) == 1 else "warnings": "; ".join(map(str, found))} if found else {}
+
+
+def _expected_steps(config: TrainingConfig, split: Mapping[str, Any]) -> int | None:
+    if config.kind not in (*_SUPERVISED, "dpo") or not split.get("tokens"):
+        return None
+    per_epoch = (
+        split["tokens"] / config.batch_tokens
+        if config.batch_tokens
+        else split["records"] / (config.batch_size or DEFAULT_BATCH)
+    )
+    steps = math.ceil(math.ceil(per_epoch) * config.epochs)
+    return min(steps, config.max_steps or steps)
