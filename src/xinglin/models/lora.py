@@ -155,7 +155,11 @@ def cast_down(wrapped: nn.Module) -> None:
 def save_lora(wrapped: Any, folder: Path, *, base: str) -> None:
     """The adapter in PEFT's layout, exact on the base that it was put on; ``base`` is a folder or hub name."""
     wrapped.peft_config["default"].base_model_name_or_path = base
-    wrapped.save_pretrained(folder, save_embedding_layers=False)  # never resized here; "auto" asks the hub
+    wrapped.save_pretrained(
+        folder,
+        selected_adapters=["default"],
+        save_embedding_layers=False,  # never resized here; "auto" asks the hub
+    )
     if wrapped.taken:
         _give_back(folder, wrapped.taken)
 

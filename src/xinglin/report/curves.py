@@ -17,7 +17,7 @@ Points = list[tuple[float, float]]
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 26
 MAX_POINTS, MAX_TOOLTIPS = 240, 32
-_NO_CURVE = {"kind", "step", "epoch", "split", "seconds", "tokens", "trained_tokens"}
+_NO_CURVE = {"kind", "step", "epoch", "split", "seconds", "tokens", "trained_tokens", "rollout"}
 _NO_CURVE |= {"tokens_per_second", "memory_bytes"}  # the table of stages says these better
 _NAMES = {
     "loss": "Loss",
@@ -88,13 +88,14 @@ def thin(line: Points, limit: int = MAX_POINTS) -> Points:
 def charts(rows: list[dict[str, Any]]) -> list[Chart]:
     """Loss first (raw, smoothed, and one line per eval split), then one chart for every other metric."""
     train = [row for row in rows if row["kind"] == "train"]
+    rollouts = [row for row in rows if row["kind"] == "rollout"]
     evals = [row for row in rows if row["kind"] == "eval"]
     splits = list(dict.fromkeys(row["split"] for row in evals))
     keys = list(dict.fromkeys(key for row in rows for key in row if key not in _NO_CURVE))
     front = [key for key in ("loss", "learning_rate", "grad_norm") if key in keys]
     found = []
     for key in front + [key for key in keys if key not in front]:
-        series = _train_series(points(train, key), raw=key != "learning_rate")
+        series = _train_series(points(train, key) or points(rollouts, key), raw=key != "learning_rate")
         for split in splits:
             line = points((row for row in evals if row["split"] == split), key)
             series += [Series(split, "eval", line)] if line else []

@@ -1,4 +1,4 @@
-"""The loss plot that every training stage leaves beside its weights."""
+"""The plots that training stages leave beside their weights."""
 
 import io
 from pathlib import Path
@@ -26,6 +26,33 @@ def loss_plot(metrics_file: Path, target: Path) -> None:
     loss, norm = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     _draw_loss(loss, train, evals)
     _draw_norm_and_rate(norm, train)
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    atomic.write_bytes(target, image.getvalue())
+
+
+def rollout_plot(metrics_file: Path, target: Path) -> None:
+    """Draw reward, distance from the reference and length of answers, of rollouts and evaluations, to a PNG.
+
+    Raises:
+        CheckpointError: the metrics file is damaged.
+    """
+    from matplotlib.figure import Figure
+
+    rows = curves.read(metrics_file)
+    rollouts = [row for row in rows if row["kind"] == "rollout"]
+    evals = [row for row in rows if row["kind"] == "eval"]
+    figure = Figure(figsize=(8, 6), dpi=130, layout="constrained")
+    shown = {"reward": "reward", "kl": "KL, nats per answer", "answer_tokens": "tokens per answer"}
+    for axes, (key, label) in zip(figure.subplots(3, 1, sharex=True), shown.items(), strict=True):
+        line = curves.points(rollouts, key)
+        _plot(axes, line, color=TRAIN, alpha=0.3, linewidth=0.9, label="rollouts")
+        _plot(axes, curves.smooth(line), color=TRAIN, linewidth=1.8, label="rollouts, smoothed")
+        _plot(axes, curves.points(evals, key), color=EVAL, marker="o", markersize=3.5, label="evaluation")
+        axes.set_ylabel(label)
+        _tidy(axes)
+    figure.axes[0].legend(frameon=False)
+    figure.axes[-1].set_xlabel("step")
     image = io.BytesIO()
     figure.savefig(image, format="png")
     atomic.write_bytes(target, image.getvalue())

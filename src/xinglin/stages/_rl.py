@@ -1,0 +1,43 @@
+"""What PPO, GRPO and RLOO stages share: rewards, the plan, and where they run."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from xinglin.config.parts import Above, AtLeastZero
+from xinglin.config.rl import RolloutConfig
+from xinglin.runtime.stage_run import StageRun
+from xinglin.stages._rewards import LIBRARY, Rewards
+from xinglin.stages._training import PRODUCES, produces, sources
+
+__all__ = ["LIBRARY", "PRODUCES", "KlConfig", "RewardedConfig", "plan", "produces", "sources"]
+
+
+class RewardedConfig(RolloutConfig):
+    """Answers of the model itself, learned from by what they are worth."""
+
+    rewards: Annotated[Rewards, Field(min_length=1)]
+    """What makes an answer good: a list of ``name``, ``weight`` and options each (``xinglin list rewards``)."""
+
+
+class KlConfig(RewardedConfig):
+    """The same, with a price on distance from the reference, taken off the reward."""
+
+    kl_coefficient: AtLeastZero = 0.05
+    """Reward that a nat of divergence from the reference costs."""
+    kl_target: Above | None = None
+    """Nats per answer that the coefficient is steered to, rollout by rollout (arXiv 1909.08593). None: it is fixed."""
+    kl_rate: Above = 0.1
+    """How fast it is steered: the coefficient changes by at most 0.2 of this at a rollout."""
+
+
+def plan(config: RolloutConfig, run: StageRun) -> dict[str, str]:
+    """Answers, steps and a forecast of memory, for ``--dry-run``."""
+    from xinglin.train.forecast import describe
+
+    lines = describe(config, run)
+    lines.pop("tokens", None)
+    answers = config.rollout_prompts * config.answers_per_prompt
+    each = config.batch_size or answers
+    rollout = f"{answers} answers to {config.rollout_prompts} prompts, then {config.steps_per_rollout} steps of {each}"
+    return {"rollout": rollout} | lines
