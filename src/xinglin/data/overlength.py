@@ -16,7 +16,7 @@ as ``answer_too_long``. A pair cannot be split, because it has one answer to tra
 what ``truncate_history`` gives.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, get_args
@@ -79,7 +79,13 @@ class _LeftOut(Exception):
 
 
 def fit_many(
-    records: Iterable[Trainable], renderer: Renderer, *, max_tokens: int, policy: Policy, counter: OverLength
+    records: Iterable[Trainable],
+    renderer: Renderer,
+    *,
+    max_tokens: int,
+    policy: Policy,
+    counter: OverLength,
+    whole: Callable[[Trainable], bool] = lambda record: False,
 ) -> Iterator[Fitted]:
     """Renders, encodes and fits records, in order, one ``Fitted`` for each.
 
@@ -91,6 +97,7 @@ def fit_many(
         max_tokens: what a row may hold, special tokens included.
         policy: see the module.
         counter: receives what was done.
+        whole: which records are left out rather than split or truncated.
 
     Raises:
         DataError: a record is too long and the policy is ``error``; or a document under ``truncate_history``.
@@ -98,7 +105,7 @@ def fit_many(
     """
     if policy not in get_args(Policy):
         raise ValueError(policy)
-    fitter = _Fitter(renderer, max_tokens=max_tokens, policy=policy, counter=counter)
+    fitter = _Fitter(renderer, max_tokens, policy, counter, whole)
     numbered = enumerate(records)
     while batch := list(islice(numbered, _BATCH)):
         rendered = [_rendered(record, renderer) for _, record in batch]
@@ -118,12 +125,13 @@ def fit_many(
                 yield Fitted(index, tuple(pieces))
 
 
+@dataclass(frozen=True)
 class _Fitter:
-    def __init__(self, renderer: Renderer, *, max_tokens: int, policy: Policy, counter: OverLength):
-        self.renderer = renderer
-        self.max_tokens = max_tokens
-        self.policy = policy
-        self.counter = counter
+    renderer: Renderer
+    max_tokens: int
+    policy: Policy
+    counter: OverLength
+    whole: Callable[[Trainable], bool]
 
     def fit(self, record: Trainable, rows: list[Encoded]) -> list[Encoded]:
         if not all(row.mask.any() for row in rows):
@@ -140,7 +148,7 @@ class _Fitter:
             raise DataError(
                 f"{record.origin}: {length}; raise max_tokens, or set the policy to drop, truncate_history or split"
             )
-        if self.policy == "drop":
+        if self.policy == "drop" or self.whole(record):
             raise _LeftOut("over_length", length)
         try:
             return self._shortened(record, rows, length)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xinglin.data.blocks import Blocks, Row
-from xinglin.data.overlength import OverLength, Policy, Trainable, fit_many
+from xinglin.data.hindsight import PreferenceReader, Reading, Unused, is_chain
+from xinglin.data.overlength import Fitted, OverLength, Policy, Trainable, fit_many
 from xinglin.data.records import Origin, Preference, Question, Record, from_json, texts
 from xinglin.data.rendering import Renderer
 from xinglin.data.shards import Shards, ShardWriter
@@ -80,6 +81,8 @@ class Tokenising:
     """Join all records and cut them into blocks of ``max_tokens``, whatever begins or ends there."""
     train_all: bool = False
     """Train every token of a conversation, not only its answers."""
+    preferences: Reading = "pairs"
+    """What preferences are read as: pairs of sequences, or conversations (``hindsight.py``)."""
 
 
 def shard_key(content: str, how: Tokenising, span: Span | None = None) -> str:
@@ -88,7 +91,8 @@ def shard_key(content: str, how: Tokenising, span: Span | None = None) -> str:
     ``content`` is the hash of the whole file, of which the shards may hold a span.
     """
     settings = [how.renderer.fingerprint, how.max_tokens, how.policy, how.contiguous, how.train_all]
-    return hashlib.sha256(json.dumps([_VERSION, content, *settings, span]).encode()).hexdigest()[:16]
+    facts = [_VERSION, content, *settings, how.preferences, span]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def open_shards(
@@ -99,12 +103,13 @@ def open_shards(
     policy: Policy,
     places: list[Path],
     records: int | None = None,
+    preferences: Reading = "pairs",
 ) -> Shards:
     """The token shards of the split in ``path``: from the first of ``places`` that has them, else made in the last.
 
-    ``records``, how many the split has, is for the progress display.
+    ``records``, how many the split has, is for the progress display; ``preferences`` is what they are read as.
     """
-    how = Tokenising(renderer, max_tokens, policy)
+    how = Tokenising(renderer, max_tokens, policy, preferences=preferences)
     folder = find_shards(shard_key(sha256(path), how), places)
     if not folder.is_dir():
         with progress(records, f"tokenising {path.stem}") as bar:
@@ -157,13 +162,13 @@ def _tokenise(
     over = OverLength()
     left_out: list[dict[str, Any]] = []
     done = 0
-    limit = sys.maxsize if how.contiguous else how.max_tokens
+    reader = PreferenceReader(how.preferences)
     while chunk := [_trainable(record, path) for record in islice(records, CHUNK)]:
         if writer is None:
-            group = 2 if isinstance(chunk[0], Preference) else 1
+            group = 2 if isinstance(chunk[0], Preference) and how.preferences == "pairs" else 1
             writer = ShardWriter(folder, vocabulary=len(how.renderer.tokenizer), group=group)
-        for fitted in fit_many(chunk, how.renderer, max_tokens=limit, policy=how.policy, counter=over):
-            number, source = done + fitted.index, chunk[fitted.index].origin.file
+        for place, fitted in _fitted(chunk, how, reader, over):
+            number, source = done + place, chunk[place].origin.file
             if fitted.reason:
                 left_out.append({"row": number + 1, "reason": fitted.reason, "detail": fitted.detail})
             for piece in fitted.pieces:
@@ -175,9 +180,31 @@ def _tokenise(
     if writer is None:
         raise DataError(f"{path}: the split is empty; give it rows")
     _write(writer, blocks.rest() if blocks else [])
-    lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in left_out)
+    lines = (
+        json.dumps(entry, ensure_ascii=False) + "\n" for entry in sorted(left_out, key=lambda e: e["row"])
+    )
     (folder / "left_out.jsonl").write_text("".join(lines), encoding="utf-8")
     writer.close(policy=how.policy, max_tokens=how.max_tokens, records=done, over_length=over.to_json())
+
+
+def _fitted(
+    chunk: list[Trainable], how: Tokenising, reader: PreferenceReader, over: OverLength
+) -> Iterator[tuple[int, Fitted]]:
+    """Place in ``chunk`` and rows of everything that is made of its records, and of those that give nothing."""
+    views: list[tuple[int, Trainable]] = []
+    for place, record in enumerate(chunk):
+        try:
+            views += [(place, view) for view in reader.read(record)]
+        except Unused as unused:
+            reason, detail = unused.args
+            over.drop(record, reason, detail)
+            yield place, Fitted(place, reason=reason, detail=detail)
+    limit = sys.maxsize if how.contiguous else how.max_tokens
+    made = [view for _, view in views]
+    for fitted in fit_many(
+        made, how.renderer, max_tokens=limit, policy=how.policy, counter=over, whole=is_chain
+    ):
+        yield views[fitted.index][0], fitted
 
 
 def _write(writer: ShardWriter, rows: Iterable[Row]) -> None:
