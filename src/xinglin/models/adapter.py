@@ -35,6 +35,18 @@ def is_adapter(spec: str | Path) -> bool:
     return (Path(spec) / "adapter_config.json").is_file()
 
 
+def is_reward_model(spec: str | Path) -> bool:
+    """Whether the folder ``spec`` holds a model that scores texts instead of writing them."""
+    folder = Path(spec)
+    if is_adapter(folder):
+        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        return bool(settings.get("task_type") == "SEQ_CLS")
+    if not (folder / "config.json").is_file():
+        return False
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return any(name.endswith("ForSequenceClassification") for name in settings.get("architectures") or ())
+
+
 def write_base(folder: Path, base: str, *, seed: int, final_folder: Path | None = None) -> None:
     """Record ``base`` (folder or id) beside the adapter in ``folder``.
 

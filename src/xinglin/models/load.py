@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from xinglin.config.tiny import is_tiny
 from xinglin.errors import ModelError
-from xinglin.models.adapter import is_adapter, read_base
+from xinglin.models.adapter import is_adapter, is_reward_model, read_base
 from xinglin.models.quantized import quantization_config
 from xinglin.models.tiny import build_tiny
 from xinglin.models.tokenizer import load_tokenizer
@@ -48,6 +48,8 @@ def load_model(
             raise ModelError(f"{spec}: a tiny model needs a data set artifact, whose tokenizer it takes")
         tokenizer = load_tokenizer(str(tokenizer_folder))
         return Loaded(build_tiny(spec, tokenizer, seed=seed), tokenizer)
+    if is_reward_model(spec):
+        raise ModelError(f"{spec}: a reward model scores answers and writes none; name a language model")
     if is_adapter(spec):
         folder = Path(spec)
         base = read_base(folder)

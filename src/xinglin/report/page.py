@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from xinglin.report import curves, graph, wording
+from xinglin.report import curves, graph, preferences, wording
 from xinglin.report.summary import Summary, metrics_file, paired_tests, summarise
 from xinglin.report.verdict import verdict
 from xinglin.runtime import atomic
@@ -48,6 +48,7 @@ def write(run_folder: Path) -> Path:
             },
             panels=panels(summary),
             curves=_curves(summary, run_folder),
+            rewards=_rewards(summary),
             samples=samples(summary),
             max_open_samples=MAX_OPEN_SAMPLES,
             examples=examples(summary),
@@ -120,6 +121,21 @@ def _curves(summary: Summary, run_folder: Path) -> list[dict[str, Any]]:
             ]
             found.append({"stage": stage, "charts": drawn})
     return found
+
+
+def _rewards(summary: Summary) -> list[dict[str, Any]]:
+    """Per reward model that was measured on held-out pairs, its numbers and drawings."""
+    judged = [(stage["name"], stage["details"].get("reward", {})) for stage in summary["stages"]]
+    return [
+        {
+            "stage": name,
+            "judged": details,
+            "margins": preferences.margins_svg(details),
+            "calibration": preferences.calibration_svg(details),
+        }
+        for name, details in judged
+        if "pairs" in details
+    ]
 
 
 def _chance(metric: str, summary: Summary) -> float | None:

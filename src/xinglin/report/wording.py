@@ -8,7 +8,13 @@ from typing import Any, Literal
 NARROW_SPACE = "\u202f"
 """Between a number and its unit: it never breaks, and never stretches."""
 
-STAGE_TITLES = {"pretrain": "Pretraining", "sft": "SFT", "dpo": "DPO", "merge": "Merging"}
+STAGE_TITLES = {
+    "pretrain": "Pretraining",
+    "sft": "SFT",
+    "reward": "Reward model",
+    "dpo": "DPO",
+    "merge": "Merging",
+}
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,12 @@ METRICS = {
     "dialogue.reference_length": Wording("mean reference length", None, "characters"),
     "dialogue.truncated": Wording("answers cut off", "lower", "share"),
     "dialogue.shortened": Wording("histories cut to the window", None, "share"),
+    "reward.accuracy": Wording("pairs told apart", "higher", "share"),
+    "reward.margin": Wording("mean margin", None),
+    "reward.length_correlation": Wording("score and length", None),
+    "reward.calibration_error": Wording("calibration error", "lower", "share"),
 }
-_BY_SCORE = {metric.partition(".")[2]: entry for metric, entry in METRICS.items()}
+_BY_SCORE = {metric.partition(".")[2]: entry for metric, entry in reversed(METRICS.items())}
 
 
 def wording(metric: str) -> Wording:

@@ -23,7 +23,7 @@ class Artifact:
     stage: str
     """Its name in the recipe."""
     kind: str
-    """``dataset``, ``model``, ``adapter`` or ``evaluation``."""
+    """``dataset``, ``model``, ``adapter``, ``reward_model`` or ``evaluation``."""
     stage_kind: str
     """The stage's ``kind`` in the recipe: ``data``, ``sft``, …"""
     fingerprint: str

@@ -13,7 +13,7 @@ class Outcome:
     """What a stage returns; the pipeline makes the artifact from it and from the files in ``run.out``."""
 
     kind: str
-    """``dataset``, ``model``, ``adapter`` or ``evaluation``."""
+    """``dataset``, ``model``, ``adapter``, ``reward_model`` or ``evaluation``."""
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 

@@ -100,21 +100,26 @@ def plan(config: Config, run: StageRun) -> dict[str, str]:
 
 def run(config: Config, run: StageRun) -> Outcome:
     """Files in; ``<split>.jsonl``, ``quarantine.jsonl``, a tokenizer and token shards out."""
+    from xinglin.data.dataset import tokenise_splits
+
     splits: dict[str, dict[str, Any]] = {}
     with Quarantine(run.out / "quarantine.jsonl") as quarantine:
         for name, split in config.splits.items():
             splits |= _write_split(name, split, run, quarantine)
     tokenizer, facts = _tokenizer(config, run, splits)
-    _tokenise(config, run, tokenizer, splits)
+    tokenise_splits(run.out, tokenizer, splits, max_tokens=config.max_tokens, policy=config.over_length)
     return Outcome("dataset", details={"splits": splits, "tokenizer": facts})
 
 
 def _write_split(name: str, split: Split, run: StageRun, quarantine: Quarantine) -> dict[str, dict[str, Any]]:
     """Write ``<name>.jsonl`` and the splits cut from it; returns the details of each."""
+    from xinglin.data.dataset import describe_split
+
     names = [name, *split.hold_out]
     accounts = []
     counts: Counter[str] = Counter()
     kind: Kind | None = None
+    rows, origin = -1, None
     files = {part: (run.out / f"{part}.jsonl").open("w", encoding="utf-8") for part in names}
     try:
         with progress(None, f"reading {name}") as bar:
@@ -123,7 +128,8 @@ def _write_split(name: str, split: Split, run: StageRun, quarantine: Quarantine)
                 accounts.append((source, account))
                 for record in read(source, kind=kind, account=account, quarantine=quarantine):
                     kind = kind or kind_of(record)
-                    part = _part(name, split, run.seed, sum(counts.values()))
+                    rows, origin = rows + (record.origin != origin), record.origin
+                    part = _part(name, split, run.seed, rows)
                     files[part].write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
                     counts[part] += 1
                     bar.advance(1)
@@ -133,27 +139,24 @@ def _write_split(name: str, split: Split, run: StageRun, quarantine: Quarantine)
     for part in names:
         if not counts[part]:
             raise DataError(f"split '{part}': no record in it; give it more rows or drop it")
+    assert kind is not None  # there are records
     shown = [
         {"path": source.path, "licence": source.licence, **account.to_json()} for source, account in accounts
     ]
     return {
-        part: {
-            "record": kind,
-            "records": counts[part],
-            "held_out": split.held_out or part != name,
-            "sources": shown if part == name else [],
-            "cut_from": None if part == name else name,
-            "tokens": None,
-            "trained_tokens": None,
-            "lengths": None,
-            "over_length": None,
-        }
+        part: describe_split(
+            kind,
+            records=counts[part],
+            held_out=split.held_out or part != name,
+            sources=shown if part == name else [],
+            cut_from=None if part == name else name,
+        )
         for part in names
     }
 
 
 def _part(name: str, split: Split, seed: int, number: int) -> str:
-    """Which split record ``number`` goes to: a fixed function of the seed and the number."""
+    """Which split the records of row ``number`` go to, all of them: a fixed function of the seed and the number."""
     draw = zlib.crc32(f"{seed} {name} {number}".encode()) / 2**32
     for part, share in split.hold_out.items():
         if draw < share:
@@ -201,28 +204,3 @@ def _texts(files: list[Path]) -> Iterator[str]:
     for path in files:
         for record in read_split(path):
             yield from texts(record)
-
-
-def _tokenise(
-    config: Config, run: StageRun, tokenizer: "PreTrainedTokenizerFast", splits: dict[str, dict[str, Any]]
-) -> None:
-    """Token shards of every split but exam questions, which only evaluation reads."""
-    from xinglin.data.rendering import Renderer
-    from xinglin.data.splits import open_shards, require_trained, shard_summary
-
-    renderer = Renderer(tokenizer)
-    for name, facts in splits.items():
-        if facts["record"] == "question":
-            continue
-        path = run.out / f"{name}.jsonl"
-        shards = open_shards(
-            path,
-            renderer,
-            max_tokens=config.max_tokens,
-            policy=config.over_length,
-            places=[run.out / "shards"],
-            records=facts["records"],
-        )
-        if not facts["held_out"]:
-            require_trained(shards, path)
-        facts |= shard_summary(shards)

@@ -10,13 +10,17 @@ Each answer is a string, one message (from/value or role/content) or a list of o
     conversations, messages       messages that end on the user (LLaMA-Factory, MedicalGPT)
     system, history, question     with chosen/rejected or response_chosen/response_rejected (MedicalGPT)
     instruction, input            with chosen/rejected, or ``output`` as [better, worse] (comparison_gpt4)
+
+Instead of two answers there may be more, under ``answers``, ``responses`` or ``completions``: texts with the best one
+first, texts with a list of ``ranks`` (1 is best) or ``scores`` beside them, or objects with a text and a ``rank`` or
+``score``. Every two of them of which one is better become a pair; ``meta.margin`` is the difference of their scores.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 from xinglin.config.base import Config
-from xinglin.data.formats import Reject, Row, _turns
+from xinglin.data.formats import Reject, Row, _ranked, _turns
 from xinglin.data.records import Message, Origin, Preference
 
 RECORD = "preference"
@@ -34,6 +38,7 @@ READ = (
     *PROMPTS,
     *sum(ANSWERS, ()),
 )
+ASKED = ("prompt", "question", "instruction")
 
 
 class Options(Config):
@@ -45,24 +50,47 @@ def matches(row: Row) -> bool:
         return False
     if any(better in row and worse in row for better, worse in ANSWERS):
         return True
+    if _ranked.list_key(row) and any(key in row for key in ASKED) and "options" not in row:
+        return True
     return "instruction" in row and isinstance(row.get("output"), list) and len(row["output"]) == 2
 
 
 def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Preference]:
     _turns.no_tools(row)
-    pair = next(((row[a], row[b]) for a, b in ANSWERS if a in row and b in row), None) or row["output"]
-    (shared, chosen), (shared_too, rejected) = (_answer(value) for value in pair)
+    pair = next(((row[a], row[b]) for a, b in ANSWERS if a in row and b in row), None)
+    ranked = None if pair else _ranked.list_key(row)
+    if ranked:
+        yield from _ranking(row, ranked, origin)
+        return
+    (shared, chosen), (shared_too, rejected) = (_answer(value) for value in pair or row["output"])
     if shared != shared_too:
         raise Reject("different_prompts", "chosen and rejected do not begin with the same messages")
-    prompt = _prompt(row) + shared
+    prompt = _checked(_prompt(row) + shared)
     if not chosen.strip() or not rejected.strip():
         raise Reject("no_answer", "chosen or rejected is empty")
     if chosen.strip() == rejected.strip():
         raise Reject("chosen_equals_rejected", chosen[:80])
+    yield Preference(prompt, chosen, rejected, origin, _turns.rest(row, *READ))
+
+
+def _ranking(row: dict[str, Any], key: str, origin: Origin) -> Iterator[Preference]:
+    """All pairs of a row with several answers."""
+    prompt = _checked(_prompt(row))
+    meta = _turns.rest(row, *READ, key, *_ranked.ORDERS)
+    found = list(_ranked.pairs(row, key))
+    if not found:
+        raise Reject("no_better_answer", "all answers are equal, or equally good")
+    for better, worse, margin in found:
+        yield Preference(
+            prompt, better, worse, origin, meta if margin is None else {**meta, "margin": margin}
+        )
+
+
+def _checked(prompt: list[Message]) -> tuple[Message, ...]:
     _turns.check_order(prompt)
     if prompt[-1].role != "user":
         raise Reject("bad_roles", "the prompt does not end on a user message")
-    yield Preference(tuple(prompt), chosen, rejected, origin, _turns.rest(row, *READ))
+    return tuple(prompt)
 
 
 def _answer(value: Any) -> tuple[list[Message], str]:
