@@ -8,14 +8,18 @@ from xinglin.runtime.stage_run import StageRun
 
 
 class Stages:
-    """``stages.run("sft", {...}, name="sft")`` runs a stage into ``folder/name`` and returns its artifact."""
+    """``stages.run("sft", {...}, name="sft")`` runs a stage into ``folder/name`` and returns its artifact.
+
+    With ``stop_after`` it is interrupted when it asks for the nth time whether to stop.
+    """
 
     def __init__(self, folder, *, base="tiny:qwen3:64x2", seed=3):
         self.folder, self.base, self.seed = folder, base, seed
         self.made = {}
 
-    def run(self, kind, settings, *, name=None):
+    def run(self, kind, settings, *, name=None, stop_after=None):
         name = name or kind
+        asked = iter(range(1, 10**6))
         module = plugins.load("xinglin.stages", kind)
         config = module.Config.model_validate({"kind": kind, **settings})
         out, scratch = self.folder / name, self.folder / f"{name}.scratch"
@@ -29,6 +33,7 @@ class Stages:
             scratch=scratch,
             cache=self.folder / "cache",
             base=self.base,
+            stop_requested=lambda: stop_after is not None and next(asked) >= stop_after,
             inputs={"base": self.base, **{f"stage:{made}": artifact for made, artifact in self.made.items()}},
         )
         outcome = module.run(config, run)
