@@ -1,51 +1,123 @@
-"""Direct preference optimisation: make chosen answers likelier than rejected ones, close to the start."""
+"""DPO and its relatives: make chosen answers likelier than rejected ones."""
 
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from xinglin.config.parts import TrainingConfig
-from xinglin.errors import TrainingError
+from xinglin.config.parts import Above, AtLeastZero, TrainingConfig
 from xinglin.runtime.stage_run import Outcome, StageRun
 from xinglin.stages._training import PRODUCES, plan, produces, sources
 
 if TYPE_CHECKING:
-    from xinglin.data.shards import Shards
-    from xinglin.train.objectives import ObjectiveProtocol
+    from xinglin.train.batches import Batches
+    from xinglin.train.preference_losses import PreferenceLoss
     from xinglin.train.session import Session
 
 __all__ = ["PRODUCES", "Config", "plan", "produces", "run", "sources"]
+
+_NAMES = Literal[
+    "sigmoid",
+    "robust",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "apo_zero",
+    "apo_down",
+    "simpo",
+    "orpo",
+    "kto",
+]
+_BETAS = {"simpo": 2.0}
+_ONLY_FOR = {
+    "label_smoothing": ("sigmoid", "robust", "exo_pair", "simpo"),
+    "gamma": ("simpo",),
+    "desirable_weight": ("kto",),
+    "undesirable_weight": ("kto",),
+    "reference": ("sigmoid", "robust", "hinge", "ipo", "exo_pair", "nca_pair", "apo_zero", "apo_down", "kto"),
+}
 
 
 class Config(TrainingConfig):
     """Train on a split of preferences. An adapter given as ``model`` is merged in first: it is the reference."""
 
-    beta: Annotated[float, Field(gt=0)] = 0.1
-    """Strength of the tie to the reference model: the lower, the further training may go."""
-    sft_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Adds this times the negative log-likelihood per token of the chosen answers (also known as ``pref_ftx``)."""
-    reference: Literal["precomputed", "adapter_off"] = "precomputed"
-    """Where the reference's log-probabilities come from: one pass before training, or the model without its
-    adapter at every step (``tuning: lora`` only). Both give the same numbers."""
+    loss: _NAMES = "sigmoid"
+    """``sigmoid``: DPO (arXiv 2305.18290). ``robust``: for a known share of wrong labels (2403.00409). ``hinge``: SLiC
+    (2305.10425). ``ipo``: a margin to reach, not to exceed, per token (2310.12036). ``exo_pair`` (2402.00856),
+    ``nca_pair`` (2402.05369), ``apo_zero`` and ``apo_down`` (2408.06266): other ties to the reference. ``kto``: each
+    answer for itself, good or bad (2402.01306). Without reference: ``simpo`` (2405.14734) and ``orpo`` (2403.07691)."""
+    beta: Above | None = None
+    """Strength of the tie to the reference model: the lower, the further training may go. With ``simpo`` the scale of
+    its rewards, with ``orpo`` the weight of the odds ratio, its lambda. Default 0.1; ``simpo`` 2.0."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """The share of pairs whose order is taken to be wrong: with ``sigmoid`` (then cDPO) and ``simpo`` if wanted, with
+    ``robust`` and ``exo_pair`` above 0."""
+    gamma: AtLeastZero | None = None
+    """``simpo``: the margin by which chosen answers are to win. Default: half of beta."""
+    desirable_weight: Above | None = None
+    """``kto``: weight of the chosen answers. Default 1."""
+    undesirable_weight: Above | None = None
+    """``kto``: weight of the rejected answers. Default 1."""
+    sft_weight: AtLeastZero | None = None
+    """Adds this times the negative log-likelihood per token of the chosen answers (also known as ``pref_ftx``).
+    Default 0; ``orpo`` 1, which is part of its definition."""
+    reference: Literal["precomputed", "adapter_off"] | None = None
+    """Where the reference's log-probabilities come from: one pass before training (``precomputed``, the default), or
+    the model without its adapter at every step (``adapter_off``, ``tuning: lora`` only). Both give the same."""
+
+    @model_validator(mode="after")
+    def _fits_the_loss(self) -> "Config":
+        for name, losses in _ONLY_FOR.items():
+            if self.loss not in losses and getattr(self, name) != Config.model_fields[name].default:
+                cure = f"leave it out, or use {' or '.join(losses)}"
+                raise ValueError(f"{name} means nothing to loss {self.loss}; {cure}")
+        if self.loss in ("robust", "exo_pair") and not self.label_smoothing:
+            raise ValueError(f"loss {self.loss} needs label_smoothing above 0, e.g. 0.1")
+        if self.reference == "adapter_off" and self.tuning != "lora":
+            raise ValueError(f"reference adapter_off needs tuning lora; use precomputed with {self.tuning}")
+        if self.reference == "adapter_off" and self.lora.init in ("pissa", "olora"):
+            raise ValueError(
+                f"reference adapter_off: lora.init {self.lora.init} changes what is below the adapter, so that it is "
+                f"no reference; use precomputed"
+            )
+        return self
+
+    def pair_loss(self) -> "PreferenceLoss":
+        """The loss with its settings, defaults of its own filled in."""
+        from xinglin.train.preference_losses import PreferenceLoss
+
+        beta = self.beta or _BETAS.get(self.loss, 0.1)
+        sft_weight = self.sft_weight
+        return PreferenceLoss(
+            self.loss,
+            beta=beta,
+            label_smoothing=self.label_smoothing,
+            gamma=beta / 2 if self.gamma is None else self.gamma,
+            desirable_weight=self.desirable_weight or 1.0,
+            undesirable_weight=self.undesirable_weight or 1.0,
+            sft_weight=float(self.loss == "orpo") if sft_weight is None else sft_weight,
+        )
 
 
 def run(config: Config, run: StageRun) -> Outcome:
     """Preferences in, a model that prefers the chosen answers out."""
-    from xinglin.train.fit import split_batches, train
-    from xinglin.train.objectives.dpo import Objective
-    from xinglin.train.reference import reference_log_probs
+    from xinglin.train.fit import train
+    from xinglin.train.preferences import preference_batches, telling_pairs
     from xinglin.train.session import open_session
 
-    if config.reference == "adapter_off" and config.tuning != "lora":
-        raise TrainingError(
-            f"reference adapter_off needs tuning lora; use reference precomputed with {config.tuning}"
+    left_out: dict[str, int] = {}
+
+    def batches_for(session: "Session", split: str, *, training: bool) -> "Batches":
+        shards, left_out[split] = telling_pairs(session, split)
+        return preference_batches(
+            session,
+            shards,
+            split,
+            loss=config.pair_loss(),
+            precompute=config.reference != "adapter_off",
+            training=training,
         )
 
-    def objective(session: "Session", shards: "Shards") -> "ObjectiveProtocol":
-        if shards.group != 2:
-            raise TrainingError(f"the split of stage '{run.name}' holds no preferences; name one that does")
-        known = reference_log_probs(session, shards) if config.reference == "precomputed" else None
-        return Objective(known, beta=config.beta, sft_weight=config.sft_weight)
-
-    return train(open_session(config, run), partial(split_batches, objective=objective))
+    outcome = train(open_session(config, run), batches_for)
+    return replace(outcome, details={**outcome.details, "identical_pairs": left_out})

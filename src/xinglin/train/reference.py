@@ -1,12 +1,15 @@
-"""Log-probabilities of preference answers under the model that training starts from, computed once."""
+"""Log-probabilities of answers under the reference model: once before training, or with the adapter switched off."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from xinglin.data.packing import pack
+from xinglin.data.packing import Ints, Packed, Plan, pack
 from xinglin.data.shards import Shards
 from xinglin.models.adapter import weights_fingerprint
 from xinglin.models.packed import sequence_sums
@@ -14,28 +17,67 @@ from xinglin.runtime.progress import progress
 from xinglin.train.session import Session
 
 
+@contextmanager
+def measuring(model: nn.Module) -> Iterator[None]:
+    """Within, ``model`` has neither gradient nor dropout."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+@contextmanager
+def without_adapter(model: nn.Module) -> Iterator[None]:
+    """Within, ``model`` (a ``PackedModel``, wrapped or not) is its own base, without gradient or dropout."""
+    adapted: Any = getattr(model, "module", model).model
+    with measuring(model), adapted.disable_adapter():
+        yield
+
+
 def reference_log_probs(session: Session, shards: Shards) -> Tensor:
-    """(sequences,) summed log-probability of each sequence's trained tokens before the first step.
+    """(sequences,) log-probability of each sequence's trained tokens under the reference, summed."""
+    return summed_log_probs(
+        session,
+        session.plan(shards, training=False),
+        lambda indices: pack(shards, indices, share=session.share),
+        number=len(shards),
+        content=f"{shards.folder.name} {len(shards)}",
+    )
+
+
+def summed_log_probs(
+    session: Session, plan: Plan, pack: Callable[[Ints], Packed], *, number: int, content: str
+) -> Tensor:
+    """(number,) log-probability of each packed sequence under the model that training starts from.
 
     Kept in ``scratch``, so that a resumed run compares with the same numbers.
+
+    Args:
+        content: tells these sequences from others.
     """
-    facts = f"{shards.folder.name} {weights_fingerprint(session.base)} {session.accelerator.mixed_precision}"
+    facts = f"{content} {weights_fingerprint(session.base)} {session.accelerator.mixed_precision}"
     path = session.run.scratch / f"reference-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.safetensors"
     if path.is_file():
         return load_file(path)["log_probs"]
-    plan = session.plan(shards, training=False)
-    result = torch.zeros(len(shards))
-    model = session.model.to(session.accelerator.device).eval()
-    with torch.no_grad(), session.accelerator.autocast(), progress(len(plan), "reference") as bar:
-        for number in range(len(plan)):
-            for micro_batches in plan[number].micro_batches:
-                for indices in micro_batches:
-                    packed = pack(shards, indices, share=session.share).to(session.accelerator.device)
-                    sums = sequence_sums(model(packed, want="log_probs"), packed)
-                    result[torch.from_numpy(indices)] = sums.float().cpu()
+    device = session.accelerator.device
+    model = session.model.to(device)
+    result = torch.zeros(number, device=device)
+    # An adapter that is trained on has its own base as the reference; a fresh one changes nothing yet.
+    plain = without_adapter(model) if session.config.continue_ == "same" else nullcontext()
+    with measuring(model), plain, session.accelerator.autocast(), progress(len(plan), "reference") as bar:
+        for step in range(len(plan)):
+            for indices in plan[step].micro_batches[session.accelerator.process_index]:
+                packed = pack(indices).to(device)
+                result[torch.from_numpy(indices)] = sequence_sums(model(packed, want="log_probs"), packed)
             bar.advance(1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".tmp")
-    save_file({"log_probs": result}, aside)
-    aside.replace(path)
-    return result
+    found: Any = session.accelerator.reduce(result, "sum")
+    log_probs: Tensor = found.cpu()
+    if session.accelerator.is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".tmp")
+        save_file({"log_probs": log_probs}, aside)
+        aside.replace(path)
+    return log_probs

@@ -1,51 +1,35 @@
-"""Direct preference optimisation, sigmoid loss (arXiv 2305.18290)."""
+"""Preference optimisation on pairs: DPO (arXiv 2305.18290) and its relatives."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from xinglin.data.packing import Packed, Step
 from xinglin.models.packed import PackedModel, sequence_sums
-
-
-def sigmoid_loss(policy: Tensor, reference: Tensor, *, beta: float) -> tuple[Tensor, Tensor]:
-    """Per-pair loss and rewards.
-
-    Args:
-        policy: (P, 2) log-probabilities of chosen and rejected answers under the policy.
-        reference: (P, 2) the same under the reference.
-        beta: strength of the tie to the reference.
-
-    Returns:
-        (P,) losses, -log sigmoid(beta * (chosen log-ratio - rejected log-ratio)), and
-        (P, 2) rewards, beta * log-ratio, without gradient.
-    """
-    ratios = policy - reference
-    return -logsigmoid(beta * (ratios[:, 0] - ratios[:, 1])), beta * ratios.detach()
+from xinglin.train.preference_losses import REFERENCE_FREE, Pairs, PreferenceLoss
+from xinglin.train.reference import without_adapter
 
 
 class Objective:
-    """Mean sigmoid loss over the pairs of the global batch.
+    """Mean loss over the pairs of the global batch.
 
     Args:
+        pair_loss: which of the losses.
         reference: (sequences,) log-probability of every answer in the shards under the reference model;
-            None: the model with its adapter switched off is asked at every step.
-        beta: strength of the tie to the reference.
-        sft_weight: adds this times the mean negative log-likelihood per token of the chosen answer
-            (arXiv 2404.19733), which keeps chosen answers likely in themselves, not only against rejected ones.
+            None: the model with its adapter switched off is asked at every step. A loss without reference asks
+            neither.
     """
 
     group = 2
 
-    def __init__(self, reference: Tensor | None, *, beta: float, sft_weight: float = 0.0):
+    def __init__(self, pair_loss: PreferenceLoss, *, reference: Tensor | None = None):
+        self.pair_loss = pair_loss
         self.reference = reference
-        self.beta = beta
-        self.sft_weight = sft_weight
+        self.kl: Tensor | None = None
+        """What ``kto`` measures rewards from; set before each step."""
 
     def weight(self, step: Step) -> float:
         return step.groups
@@ -53,23 +37,32 @@ class Objective:
     def loss(
         self, model: PackedModel, packed: Packed, indices: npt.NDArray[np.int64]
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        policy = sequence_sums(model(packed, want="log_probs"), packed).view(-1, 2)
-        reference = self._reference(model, packed, indices).to(policy.device).view(-1, 2)
-        losses, rewards = sigmoid_loss(policy, reference, beta=self.beta)
-        if self.sft_weight:
-            tokens = torch.bincount(packed.owners, minlength=len(packed.lengths)).view(-1, 2)[:, 0]
-            losses = losses - self.sft_weight * policy[:, 0] / tokens.clamp_min(1)
+        log_probs = model(packed, want="log_probs")
+        policy = sequence_sums(log_probs, packed).view(-1, 2)
+        tokens = sequence_sums(torch.ones_like(log_probs), packed).view(-1, 2)
+        pairs = Pairs(policy, self._reference(model, packed, indices, policy), tokens)
+        if self.kl is not None:
+            pairs = pairs._replace(kl=self.kl)
+        rewards = self.pair_loss.rewards(pairs)
         margin = rewards[:, 0] - rewards[:, 1]
-        return losses.sum(), {
+        metrics = {
             "accuracy": (margin > 0).float().sum(),
             "margin": margin.sum(),
             "chosen_reward": rewards[:, 0].sum(),
             "rejected_reward": rewards[:, 1].sum(),
+            "chosen_log_prob": policy[:, 0].sum(),
+            "rejected_log_prob": policy[:, 1].sum(),
         }
+        if self.kl is not None:
+            metrics["kl"] = self.kl * len(policy)
+        return self.pair_loss(pairs).sum(), metrics
 
-    def _reference(self, model: PackedModel, packed: Packed, indices: npt.NDArray[np.int64]) -> Tensor:
+    def _reference(
+        self, model: PackedModel, packed: Packed, indices: npt.NDArray[np.int64], policy: Tensor
+    ) -> Tensor:
+        if self.pair_loss.name in REFERENCE_FREE:
+            return torch.zeros_like(policy)
         if self.reference is not None:
-            return self.reference[torch.from_numpy(indices)]
-        adapted: Any = getattr(model, "module", model).model
-        with torch.no_grad(), adapted.disable_adapter():
-            return sequence_sums(model(packed, want="log_probs"), packed)
+            return self.reference[torch.from_numpy(indices)].to(policy.device, non_blocking=True).view(-1, 2)
+        with without_adapter(model):
+            return sequence_sums(model(packed, want="log_probs"), packed).view(-1, 2)
