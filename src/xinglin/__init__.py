@@ -2,6 +2,7 @@
 
 xinglin.run("recipes/tiny.yaml")
 xinglin.load("runs/tiny").chat([{"role": "user", "content": "…"}])
+xinglin.score("answers.jsonl", model="runs/tiny")
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xinglin.api import load as load
     from xinglin.api import run as run
+    from xinglin.api import score as score
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "run"]
+__all__ = ["__version__", "load", "run", "score"]
 
 
 def __getattr__(name: str) -> Any:
-    """``run`` and ``load``, imported on first use: ``import xinglin`` costs nothing."""
-    if name in ("load", "run"):
+    """``run``, ``load`` and ``score``, imported on first use: ``import xinglin`` costs nothing."""
+    if name in ("load", "run", "score"):
         from xinglin import api
 
         return getattr(api, name)

@@ -1,8 +1,9 @@
 """The verbs of the command line as functions; heavy libraries are imported when one is called."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xinglin.pipeline import Run
@@ -33,3 +34,35 @@ def load(path: str | Path) -> "Model":
     from xinglin.serve.model import Model
 
     return Model.load(path)
+
+
+def score(
+    path: str | Path,
+    *,
+    model: str | Path,
+    out: str | Path | None = None,
+    format: str | None = None,
+    normalise: bool = False,
+) -> dict[str, Any]:
+    """Score the answers in a file with a reward model.
+
+    Args:
+        path: conversations, whose last answer is scored, or preferences, in any format that a data stage reads.
+        model: a reward stage's folder, a run with one, a sequence classifier with one label, or a ``hub:`` id.
+        out: a JSON Lines file for the rows, each with its ``score``.
+        format: of the rows. Default: recognised row by row.
+        normalise: subtract the mean and divide by the standard deviation of the scores on training data.
+
+    Returns:
+        Counts, mean, standard deviation, quantiles, and for preferences how well they are told apart.
+
+    Raises:
+        DataError: nothing there that can be scored.
+        ModelError: no reward model there.
+    """
+    from xinglin.data.sources import Source
+    from xinglin.evaluate import scoring
+
+    source = Source(path=str(path), format=format)
+    with scoring.json_lines(Path(out)) if out else nullcontext(lambda row: None) as write:
+        return scoring.score(source, model=model, write=write, normalise=normalise)

@@ -14,18 +14,20 @@ Floats = NDArray[np.floating]
 Summary = dict[str, Any]
 
 
-def judge_pairs(scores: Floats, *, tokens: NDArray[np.integer], sources: Sequence[str], seed: int) -> Summary:
+def judge_pairs(
+    scores: Floats, *, lengths: NDArray[np.integer], sources: Sequence[str], seed: int
+) -> Summary:
     """Everything that is said about the pairs of a split, as plain data.
 
     Args:
         scores: (P, 2) of chosen and rejected answers; P is at least 1.
-        tokens: (P, 2) the answers' lengths.
+        lengths: (P, 2) of the answers, in tokens or characters.
         sources: (P,) where each pair comes from.
         seed: of the bootstrap.
     """
     margins = scores[:, 0].astype(np.float64) - scores[:, 1]
     right = margins > 0
-    longer = tokens[:, 0] - tokens[:, 1]
+    longer = lengths[:, 0] - lengths[:, 1]
     files = np.asarray(sources)
     return {
         "pairs": len(margins),
@@ -35,7 +37,7 @@ def judge_pairs(scores: Floats, *, tokens: NDArray[np.integer], sources: Sequenc
         "rejected_score": float(scores[:, 1].mean()),
         "histogram": histogram(margins),
         "length": {
-            "correlation": correlation(scores, tokens),
+            "correlation": correlation(scores, lengths),
             "chosen_longer": float((longer > 0).mean()),
             "accuracy_longer": _share(right[longer > 0]),
             "accuracy_shorter": _share(right[longer < 0]),
@@ -45,9 +47,9 @@ def judge_pairs(scores: Floats, *, tokens: NDArray[np.integer], sources: Sequenc
     }
 
 
-def correlation(scores: Floats, tokens: NDArray[np.integer]) -> float:
-    """Pearson's, of score and length in tokens over all answers; 0 where one of them never changes."""
-    one, other = (values.astype(np.float64).ravel() for values in (scores, tokens))
+def correlation(scores: Floats, lengths: NDArray[np.integer]) -> float:
+    """Pearson's, of score and length over all answers; 0 where one of them never changes."""
+    one, other = (values.astype(np.float64).ravel() for values in (scores, lengths))
     if one.std() == 0 or other.std() == 0:
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])

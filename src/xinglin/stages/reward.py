@@ -86,7 +86,7 @@ def _judge(
     held = splits[config.eval_split]
     judged = judge_pairs(
         rate_pairs(session, held, label=f"scoring {config.eval_split}"),
-        tokens=held.tokens,
+        lengths=held.tokens,
         sources=held.sources,
         seed=run.seed,
     )
