@@ -1,13 +1,15 @@
 """Contiguous blocks: rows of tokens joined end to end and cut to one length, whatever begins or ends there."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Row:
     ids: npt.NDArray[Any]
     """(T,) token ids."""
     weights: npt.NDArray[np.float32]
@@ -44,7 +46,7 @@ class Blocks:
             first = self._waiting[int(np.searchsorted(starts, at, side="right")) - 1]
             cut = slice(at, at + self.tokens)
             yield Row(ids[cut], weights[cut], first.number, first.source)
-        self._waiting = [row._replace(ids=ids[whole:], weights=weights[whole:])] if whole < self._size else []
+        self._waiting = [replace(row, ids=ids[whole:], weights=weights[whole:])] if whole < self._size else []
         self._size -= whole
 
     def rest(self) -> Iterator[Row]:
@@ -52,4 +54,4 @@ class Blocks:
         if self._size:
             ids = np.concatenate([each.ids for each in self._waiting])
             weights = np.concatenate([each.weights for each in self._waiting])
-            yield self._waiting[0]._replace(ids=ids, weights=weights)
+            yield replace(self._waiting[0], ids=ids, weights=weights)

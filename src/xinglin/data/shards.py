@@ -18,7 +18,7 @@ import json
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ OTHER = "other"
 
 
 class ShardWriter:
-    """Appends sequences to a folder; ``close`` makes it readable."""
+    """Appends sequences to a folder; ``close`` makes it readable. As a context manager it closes its files."""
 
     def __init__(self, folder: Path, *, vocabulary: int, group: int = 1):
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,12 +79,17 @@ class ShardWriter:
         self._trained.write(np.packbits(bits[:whole]).tobytes())
         self._pending = bits[whole:]
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for file in (self._tokens, self._trained, self._weights):
+            file.close()
+
     def close(self, **meta: Any) -> dict[str, Any]:
         """Write the index and ``meta.json``; returns what stands in it."""
         self._trained.write(np.packbits(self._pending).tobytes())
-        self._tokens.close()
-        self._trained.close()
-        self._weights.close()
+        self.__exit__()
         lengths = np.asarray(self._lengths, dtype=np.int64)
         np.save(self.folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
         np.save(self.folder / "counts.npy", np.asarray(self._counts, dtype=np.int64))

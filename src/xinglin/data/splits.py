@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,16 +157,24 @@ def _tokenise(
     path: Path, how: Tokenising, span: Span | None, folder: Path, advance: Callable[[int], None]
 ) -> None:
     records = read_split(path, span=span)
-    writer: ShardWriter | None = None
+    first = next(records, None)
+    if first is None:
+        raise DataError(f"{path}: the split is empty; give it rows")
+    group = 2 if isinstance(first, Preference) and how.preferences == "pairs" else 1
+    with ShardWriter(folder, vocabulary=len(how.renderer.tokenizer), group=group) as writer:
+        trainable = (_trainable(record, path) for record in chain([first], records))
+        _fill(writer, trainable, how, advance)
+
+
+def _fill(
+    writer: ShardWriter, records: Iterator[Trainable], how: Tokenising, advance: Callable[[int], None]
+) -> None:
     blocks = Blocks(how.max_tokens) if how.contiguous else None
     over = OverLength()
     left_out: list[dict[str, Any]] = []
     done = 0
     reader = PreferenceReader(how.preferences)
-    while chunk := [_trainable(record, path) for record in islice(records, CHUNK)]:
-        if writer is None:
-            group = 2 if isinstance(chunk[0], Preference) and how.preferences == "pairs" else 1
-            writer = ShardWriter(folder, vocabulary=len(how.renderer.tokenizer), group=group)
+    while chunk := list(islice(records, CHUNK)):
         for place, fitted in _fitted(chunk, how, reader, over):
             number, source = done + place, chunk[place].origin.file
             if fitted.reason:
@@ -177,13 +185,11 @@ def _tokenise(
                 _write(writer, blocks.add(row) if blocks else [row])
         done += len(chunk)
         advance(len(chunk))
-    if writer is None:
-        raise DataError(f"{path}: the split is empty; give it rows")
     _write(writer, blocks.rest() if blocks else [])
     lines = (
         json.dumps(entry, ensure_ascii=False) + "\n" for entry in sorted(left_out, key=lambda e: e["row"])
     )
-    (folder / "left_out.jsonl").write_text("".join(lines), encoding="utf-8")
+    (writer.folder / "left_out.jsonl").write_text("".join(lines), encoding="utf-8")
     writer.close(policy=how.policy, max_tokens=how.max_tokens, records=done, over_length=over.to_json())
 
 
