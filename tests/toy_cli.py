@@ -4,8 +4,10 @@ import functools
 
 from xinglin import pipeline
 from xinglin.cli.main import main
+from xinglin.runtime import together
 
 if __name__ == "__main__":
     pipeline.run = functools.partial(pipeline.run, package="toy_stages")
     pipeline.plan = functools.partial(pipeline.plan, package="toy_stages")
+    together.GRACE_SECONDS = 1.0
     main(prog_name="xinglin")

@@ -1,5 +1,6 @@
 """Run a recipe: check everything, then each stage; skip what is done, resume what is half done."""
 
+import contextlib
 import importlib
 import sys
 import time
@@ -12,10 +13,12 @@ from xinglin.errors import Interrupted, XinglinError
 from xinglin.runtime.artifact import FILE, Artifact
 from xinglin.runtime.atomic import remove_folder, write_text
 from xinglin.runtime.directory import RunFolder, disk_full_explained
+from xinglin.runtime.environment import launch, visible_gpus
 from xinglin.runtime.executor import LocalExecutor, StageCrashed
 from xinglin.runtime.lock import locked
 from xinglin.runtime.logging import console, logged
 from xinglin.runtime.plan import Plan, Planned, build_plan
+from xinglin.runtime.together import Followers, follow
 from xinglin.runtime.units import seconds_text
 from xinglin.runtime.worker import Job
 
@@ -59,6 +62,9 @@ def run(
 ) -> Run:
     """Run the stages of a recipe, a process each, and leave artifacts and a report in the run folder.
 
+    Started several times by ``torchrun`` or ``accelerate launch``, the first process does so; the others take part in
+    the stages that are shared (``DISTRIBUTED``) and return when the run is at its end.
+
     Args:
         recipe: the YAML file.
         sets: overrides of the recipe, each ``a.b=value``.
@@ -76,6 +82,9 @@ def run(
     """
     started = time.monotonic()
     checked, folder = _check(recipe, sets=sets, out=out, package=package)
+    if launch().rank:
+        follow(launch(), folder.meeting)
+        return Run(folder.path, _finished(checked, folder))
     with locked(folder.lock) as lock, logged(folder.log) as log, disk_full_explained(folder.path):
         planned = build_plan(checked, folder, only=only, start_from=start_from)
         try:
@@ -85,7 +94,7 @@ def run(
             log.write(f"{str(error) or 'interrupted'}\n")
             _report(planned)
             raise
-        artifacts = _finished(planned)
+        artifacts = _finished(checked, folder)
         _conclude(planned, artifacts, seconds=time.monotonic() - started)
     return Run(folder.path, artifacts)
 
@@ -100,16 +109,30 @@ def _check(
 def _execute(plan: Plan, lock: int) -> None:
     todo = [planned for planned in plan.stages if planned.state != "cached"]
     preload = importlib.import_module(plan.recipe.package).PRELOAD if todo else ()
-    with LocalExecutor(preload, lock=lock, offline=not _uses_hub(plan)) as executor:
+    offline = not _uses_hub(plan)
+    with contextlib.ExitStack() as stack:
+        followers = None
+        if launch().processes > 1:
+            followers = Followers(launch(), plan.folder.meeting, preload=preload, offline=offline)
+            stack.callback(followers.close)
+        elif visible_gpus() > 1 and any(_is_shared(planned) for planned in todo):
+            print(
+                f"one of {visible_gpus()} GPUs is used; for all: torchrun --nproc-per-node gpu -m xinglin run …"
+            )
+        executor = stack.enter_context(LocalExecutor(preload, lock=lock, offline=offline))
         for planned in plan.stages:
             if planned.state == "cached":
                 print(f"{planned.stage.name}: cached")
             else:
-                _run_stage(plan, planned, executor)
+                _run_stage(plan, planned, executor, followers)
                 _report(plan)
 
 
-def _run_stage(plan: Plan, planned: Planned, executor: LocalExecutor) -> None:
+def _is_shared(planned: Planned) -> bool:
+    return getattr(planned.stage.module, "DISTRIBUTED", False)
+
+
+def _run_stage(plan: Plan, planned: Planned, executor: LocalExecutor, followers: Followers | None) -> None:
     name = planned.stage.name
     work = plan.folder.work(name)
     print(f"{name}: {planned.state} ({planned.reason})")
@@ -119,7 +142,10 @@ def _run_stage(plan: Plan, planned: Planned, executor: LocalExecutor) -> None:
         for folder in (work.out, work.scratch, plan.folder.cache):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(work.fingerprint, planned.fingerprint)
-        executor.run(_job(plan, planned))
+        if followers and _is_shared(planned):
+            followers.run(_job(plan, planned), executor)
+        else:
+            executor.run(_job(plan, planned))
     work.publish(plan.folder.stage(name))
     print(f"{name}: done in {seconds_text(Artifact.load(plan.folder.stage(name)).seconds)}")
 
@@ -152,8 +178,8 @@ def _uses_hub(plan: Plan) -> bool:
     return any(reference.target.startswith("hub:") for reference in references)
 
 
-def _finished(plan: Plan) -> dict[str, Artifact]:
-    folders = {name: plan.folder.stage(name) for name in plan.recipe.stages}
+def _finished(recipe: Recipe, folder: RunFolder) -> dict[str, Artifact]:
+    folders = {name: folder.stage(name) for name in recipe.stages}
     return {name: Artifact.load(folder) for name, folder in folders.items() if (folder / FILE).is_file()}
 
 

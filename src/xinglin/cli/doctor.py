@@ -91,6 +91,8 @@ def _devices() -> Iterator[Check]:
         properties = torch.cuda.get_device_properties(index)
         bf16 = "bf16" if properties.major >= 8 else "no bf16"
         yield Check(f"cuda:{index}", f"{properties.name}, {bytes_text(properties.total_memory)}, {bf16}")
+    if torch.cuda.device_count() > 1:
+        yield Check("all GPUs at once", "torchrun --nproc-per-node gpu -m xinglin run …")
 
 
 def _room() -> Iterator[Check]:

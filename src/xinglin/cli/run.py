@@ -34,13 +34,15 @@ def command(dry_run: bool, as_json: bool, **arguments: Any) -> None:
       xinglin run recipes/tiny.yaml --from sft
     """
     from xinglin import pipeline
+    from xinglin.runtime.environment import launch
 
     if dry_run:
-        _print_plan(pipeline.plan(**arguments), as_json=as_json)
+        if launch().rank == 0:
+            _print_plan(pipeline.plan(**arguments), as_json=as_json)
         return
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         folder = _run(arguments)
-    if as_json:
+    if as_json and launch().rank == 0:
         from xinglin.report.summary import summarise
 
         click.echo(json.dumps(summarise(folder), ensure_ascii=False, indent=2))
@@ -49,9 +51,10 @@ def command(dry_run: bool, as_json: bool, **arguments: Any) -> None:
 def _run(arguments: dict[str, Any]) -> Any:
     from xinglin import pipeline
     from xinglin.errors import Interrupted
+    from xinglin.runtime.environment import launch
     from xinglin.runtime.executor import StageCrashed
 
-    again = shlex.join(["xinglin", *sys.argv[1:]])
+    again = shlex.join(["xinglin", *sys.argv[1:]]) if launch().processes == 1 else "the same command"
     try:
         return pipeline.run(**arguments).folder
     except StageCrashed as error:

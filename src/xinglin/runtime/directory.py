@@ -50,8 +50,13 @@ class RunFolder:
         """Where a finished stage is."""
         return self.path / "stages" / name
 
-    def work(self, name: str) -> "WorkFolder":
-        return WorkFolder(self.path / "work" / name)
+    @property
+    def meeting(self) -> Path:
+        """Where the processes that help to run find the first one."""
+        return self.path / ".meeting"
+
+    def work(self, name: str, *, rank: int = 0) -> "WorkFolder":
+        return WorkFolder(self.path / "work" / name, rank)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class WorkFolder:
     """An unfinished stage. ``fingerprint`` says of which work; ``out`` becomes the artifact."""
 
     path: Path
+    rank: int = 0
+    """Of the process that works on it, when several do: only the first one makes the artifact."""
 
     @property
     def fingerprint(self) -> Path:
@@ -75,12 +82,16 @@ class WorkFolder:
     @property
     def error(self) -> Path:
         """Why the last attempt failed: a message or a traceback."""
-        return self.path / "error.txt"
+        return self.path / f"error{self._suffix}.txt"
 
     @property
     def seconds(self) -> Path:
         """How long all attempts took so far."""
-        return self.path / "seconds"
+        return self.path / f"seconds{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return f"-{self.rank}" if self.rank else ""
 
     def is_for(self, fingerprint: str) -> bool:
         return self.fingerprint.is_file() and self.fingerprint.read_text(encoding="utf-8") == fingerprint

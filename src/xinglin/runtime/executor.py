@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from types import FrameType
@@ -27,10 +29,15 @@ class StageCrashed(Exception):
 
 
 @dataclass(frozen=True)
-class _End:
+class End:
+    """How a stage's process ended."""
+
     code: int
+    """0, an exit code, or minus the signal that killed it."""
     error: str = ""
     message: str = ""
+    when: float = 0.0
+    """Of the first sign of a failure, in seconds since 1970; infinite if it was ended for another's failure."""
 
 
 class LocalExecutor:
@@ -39,18 +46,19 @@ class LocalExecutor:
     The first Ctrl-C or SIGTERM asks the running stage to save and stop, the second kills it.
     """
 
-    def __init__(self, preload: tuple[str, ...], *, lock: int, offline: bool):
+    def __init__(self, preload: tuple[str, ...], *, lock: int | None, offline: bool):
         """
         Args:
             preload: modules to import before the first stage, while the pipeline does other things.
-            lock: descriptor of the run's lock, which every process of the run keeps open.
+            lock: descriptor of the run's lock, which every process of the run keeps open; None: a process that
+                only helps another to run, and prints nothing but errors.
             offline: whether libraries must not ask the network for models.
         """
         self._preload = preload
         self._lock = lock
         self._offline = offline
         self._child: int | None = None
-        self._stopping = False
+        self._stopping = self._killed = False
 
     def __enter__(self) -> "LocalExecutor":
         self._previous = {}
@@ -61,9 +69,9 @@ class LocalExecutor:
             self._server = subprocess.Popen(
                 [sys.executable, "-c", _SERVE, str(write), *self._preload],
                 stdin=subprocess.PIPE,
-                stdout=_descriptor(sys.stdout),
+                stdout=subprocess.DEVNULL if self._lock is None else _descriptor(sys.stdout),
                 stderr=_descriptor(sys.stderr),
-                pass_fds=(write, self._lock),
+                pass_fds=(write,) if self._lock is None else (write, self._lock),
                 env=library_variables(offline=self._offline),
                 text=True,
             )
@@ -88,12 +96,14 @@ class LocalExecutor:
             StageCrashed: it ended by a bug, with the traceback, or by a signal.
             Interrupted: it was asked to stop, and has saved its work.
         """
-        end = self._wait(job)
+        self.conclude(self.wait(job), f"stage '{job.name}'")
+
+    def conclude(self, end: End, where: str) -> None:
+        """Raise what ``run`` raises for a stage that ended so."""
         if end.code == 0 and not self._stopping:
             return
         if self._stopping or end.code == Interrupted.exit_code:
             raise Interrupted
-        where = f"stage '{job.name}'"
         if end.code == XinglinError.exit_code and end.error:
             kind = getattr(errors, end.error)
             raise (XinglinError if kind is errors.RecipeError else kind)(f"{where}: {end.message}")
@@ -101,22 +111,32 @@ class LocalExecutor:
             raise StageCrashed(f"{where}: {_death(-end.code)}")
         raise StageCrashed(f"{end.message}{where}: stopped by the bug above (exit code {end.code})")
 
-    def _wait(self, job: Job) -> _End:
+    def wait(self, job: Job) -> End:
+        """Run one stage to its end, whatever that is."""
+        self._killed = False
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(asdict(job)), file=self._server.stdin, flush=True)
-        error: dict[str, Any] = {}
+        error: dict[str, str] = {}
+        when = 0.0
         for line in self._status:
             message = json.loads(line)
             if "pid" in message:
                 self._child = message["pid"]
             elif "error" in message:
-                error = message
+                error, when = message, time.time()
             else:
                 self._child = None
-                return _End(message["exit"], **error)
+                if not error:
+                    when = math.inf if self._killed else time.time()
+                return End(message["exit"], error.get("error", ""), error.get("message", ""), when)
         self._signal_child(signal.SIGKILL)
         self._child = None
-        return _End(-signal.SIGKILL)
+        return End(-signal.SIGKILL, when=time.time())
+
+    def kill(self) -> None:
+        """End the running stage, because it cannot go on without one that failed elsewhere."""
+        self._killed = True
+        self._signal_child(signal.SIGKILL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._child is None:
@@ -125,7 +145,8 @@ class LocalExecutor:
             self._signal_child(signal.SIGKILL)
             return
         self._stopping = True
-        print("\nstopping: waiting for the stage to save its work (again: kill it)", file=sys.stderr)
+        if self._lock is not None:
+            print("\nstopping: waiting for the stage to save its work (again: kill it)", file=sys.stderr)
         self._signal_child(signal.SIGTERM)
 
     def _signal_child(self, number: int) -> None:

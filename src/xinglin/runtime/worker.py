@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from xinglin.errors import Interrupted, XinglinError
 from xinglin.runtime.artifact import FILE, Artifact
 from xinglin.runtime.atomic import sync_tree, write_text
 from xinglin.runtime.directory import RunFolder, WorkFolder, disk_full_explained, hash_files
-from xinglin.runtime.environment import describe_environment
+from xinglin.runtime.environment import describe_environment, launch
 from xinglin.runtime.logging import Log
 from xinglin.runtime.stage_run import Outcome, StageRun
 
@@ -49,26 +49,34 @@ class Job:
     models: dict[str, str]
     """Reference -> folder or id of a model that is no artifact."""
     python_path: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    """Of a stage that several processes run together: their number, and which this one is."""
 
 
 def work(row: dict[str, Any], *, log: Log, tell: Tell, stop_requested: Callable[[], bool]) -> int:
     """Run the job in ``row`` and return the exit code of this process.
 
-    0: ``out`` is a complete artifact on disk. 130: interrupted, everything is saved. 2 and 1: an error of the user
-    or a bug; ``tell`` gets ``{"error": class, "message": text}`` and ``error.txt`` the same, unless the disk is full.
+    0: ``out`` is a complete artifact on disk, made by the first process if several run the stage. 130: interrupted,
+    everything is saved. 2 and 1: an error of the user or a bug; ``tell`` gets ``{"error": class, "message": text}``
+    and ``error.txt`` the same, unless the disk is full.
     """
     job = Job(**row)
     folder = RunFolder(Path(job.folder))
-    attempt = folder.work(job.name)
-    log.open(folder.log)
+    rank = launch(job.environment).rank
+    attempt = folder.work(job.name, rank=rank)
+    if rank == 0:
+        log.open(folder.log)
     clock = _Clock(attempt)
     _die_with_parent(clock)
     sys.path[:] = job.python_path
+    os.environ.update(job.environment)
     code, name, message = 0, "", ""
     try:
         with disk_full_explained(folder.path), attempt.error.open("w", encoding="utf-8") as crash:
             faulthandler.enable(crash)
-            _finish(job, _run(job, folder, stop_requested), attempt, clock)
+            outcome = _run(job, folder, attempt, stop_requested)
+            if rank == 0:
+                _finish(job, outcome, attempt, clock)
     except Interrupted:
         code = Interrupted.exit_code
     except XinglinError as error:
@@ -87,14 +95,14 @@ def work(row: dict[str, Any], *, log: Log, tell: Tell, stop_requested: Callable[
     return code
 
 
-def _run(job: Job, folder: RunFolder, stop_requested: Callable[[], bool]) -> Outcome:
+def _run(job: Job, folder: RunFolder, attempt: WorkFolder, stop_requested: Callable[[], bool]) -> Outcome:
     module = plugins.load(job.package, job.kind)
     inputs: dict[str, Artifact | str] = dict(job.models)
     for reference, path in job.artifacts.items():
         artifact = Artifact.load(Path(path))
-        artifact.verify()
+        if attempt.rank == 0:
+            artifact.verify()
         inputs[reference] = artifact
-    attempt = folder.work(job.name)
     run = StageRun(
         name=job.name,
         seed=job.seed,

@@ -2,8 +2,8 @@
 
 A stage module has
     Config     a ``StageConfig``; fields of type ``DataInput``, ``ModelInput`` or a list of them are its inputs
-    PRODUCES   the kind of artifact that it makes (``dataset``, ``model``, ``adapter``, ``evaluation``) or several;
-               then ``produces(config) -> str`` says which
+    PRODUCES   the kind of artifact that it makes (``dataset``, ``model``, ``adapter``, ``reward_model``,
+               ``evaluation``) or several; then ``produces(config) -> str`` says which
     run(config: Config, run: StageRun) -> Outcome
                writes into ``run.out``, which may hold files of an interrupted attempt; keeps checkpoints in
                ``run.scratch``; raises ``Interrupted`` soon after ``run.stop_requested()`` turns true
