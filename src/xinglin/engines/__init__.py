@@ -48,6 +48,19 @@ class Engine(Protocol):
         """One answer per conversation; ``temperature`` 0 is greedy and ignores ``seed``."""
         ...
 
+    def sample(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        seeds: Sequence[Sequence[Sequence[int]]],
+        *,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[Generation]]:
+        """The answers to each conversation, one for each of its seeds, which decide them."""
+        ...
+
     def log_likelihoods(
         self,
         requests: Sequence[tuple[Sequence[Message], str]],

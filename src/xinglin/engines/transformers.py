@@ -22,6 +22,7 @@ from xinglin.data.window import Window, fit_window
 from xinglin.engines import Finish, Generation, Likelihood
 from xinglin.errors import DataError
 from xinglin.models.attention import isolated, packed_attention, quadratic
+from xinglin.models.decoding import Sampling, Seed, sample_answers
 from xinglin.models.load import load_model
 from xinglin.models.packed import PackedModel, sequence_sums
 
@@ -49,16 +50,20 @@ class TransformersEngine:
         *,
         batch_tokens: int = 8192,
         tokenizer_folder: Path | None = None,
+        template: str | None = None,
         seed: int = 0,
         device: str | None = None,
         trust_remote_code: bool = False,
     ) -> "TransformersEngine":
-        """From anything that ``models.load`` takes, on the GPU when there is one."""
+        """From anything that ``models.load`` takes, on the GPU when there is one.
+
+        ``template`` names a packaged chat template; None takes the model's own.
+        """
         model, tokenizer = load_model(
             spec, tokenizer_folder=tokenizer_folder, seed=seed, trust_remote_code=trust_remote_code
         )
         place: Any = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(model.to(place), Renderer(tokenizer), batch_tokens=batch_tokens)
+        return cls(model.to(place), Renderer(tokenizer, template=template), batch_tokens=batch_tokens)
 
     def generate(
         self,
@@ -88,6 +93,33 @@ class TransformersEngine:
             if progress:
                 progress(len(batch))
         return [answer for answer in answers if answer is not None]
+
+    def sample(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        seeds: Sequence[Sequence[Seed]],
+        *,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[Generation]]:
+        """The answers to each conversation, one for each of its seeds: the same ones whatever shares their batch, up
+        to rounding.
+
+        Raises:
+            DataError: a conversation leaves no room for an answer in the model's window.
+        """
+        prompts = [self._prompt(messages, max_new_tokens) for messages in conversations]
+        answers = sample_answers(
+            self.model,
+            prompts,
+            seeds,
+            sampling=Sampling(max_new_tokens, self.renderer.stop_ids, temperature, top_p),
+            batch_tokens=self.batch_tokens,
+            progress=progress or (lambda done: None),
+        )
+        return [[self._answer(answer.ids) for answer in group] for group in answers]
 
     def stream(
         self,
