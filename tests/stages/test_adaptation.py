@@ -9,6 +9,7 @@ from stage_toys import Stages
 
 from xinglin.errors import Interrupted, ModelError
 from xinglin.models.adapter import read_base, stack
+from xinglin.models.embeddings import read_extension
 from xinglin.models.load import load_model
 from xinglin.train.meter import read_rows
 
@@ -151,3 +152,22 @@ def test_what_cannot_be_is_refused_before_anything_is_loaded(stages):
             stages.run("pretrain", {**SMALL, "model": "base", "quantization": "4bit"})
         with pytest.raises(ModelError, match=r"optimizer.name adamw_8bit needs a CUDA GPU"):
             stages.run("pretrain", {**SMALL, "model": "base", "optimizer": {"name": "adamw_8bit"}})
+
+
+def test_new_tokens_alone_are_trained_and_never_forgotten(stages):
+    made = stages.run(
+        "vocabulary", {"model": "base", "characters": 5, "pieces": 5, "min_count": 1, "data": "stage:data"}
+    )
+    extension = read_extension(made.folder)
+    new = range(extension.first_new_id, extension.first_new_id + len(extension.added))
+    settings = {**SMALL, "model": "stage:vocabulary", "epochs": 4, "lora": {"train_embeddings": "new"}}
+    stages.run("pretrain", settings, name="trained")
+    merged = stages.run("merge", {"model": "stage:trained"})
+    before, after = (
+        load_model(str(folder)).model.get_input_embeddings().weight for folder in (made.folder, merged.folder)
+    )
+    changed = (before != after).any(1).nonzero()[:, 0].tolist()
+    assert len(new) > 1 and set(changed) <= set(new) and len(changed) > 1
+    assert read_extension(merged.folder) == extension
+    full = stages.run("pretrain", {**SMALL, "model": "stage:merge", "tuning": "full"}, name="full")
+    assert read_extension(full.folder) == extension

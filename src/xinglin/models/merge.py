@@ -9,10 +9,13 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
+from xinglin.data.rendering import Renderer
 from xinglin.errors import ModelError
-from xinglin.models.adapter import is_adapter, read_base, stack
+from xinglin.models.adapter import is_adapter, is_reward_model, read_base, stack
 from xinglin.models.blend import Blend, Recipe, blend_models, require_same_configs
+from xinglin.models.embeddings import read_extension
 from xinglin.models.load import load_model
+from xinglin.models.score_head import add_score_head, load_classifier
 from xinglin.models.tokenizer import load_tokenizer
 
 PROBE_TOKENS = 48
@@ -32,21 +35,27 @@ class MergeCheck(NamedTuple):
 def merge_stack(spec: str, out: Path, *, dtype: torch.dtype) -> MergeCheck:
     """Merge in float32, cast, save to ``out``, load it again and compare.
 
+    A reward model's adapter gives a sequence classifier; its scores of every prefix are what is compared.
+
     Raises:
         ModelError: ``spec`` is no adapter, an adapter changes nothing, or merged and unmerged differ.
     """
     order = stack(spec)
     if len(order) == 1:
         raise ModelError(f"{spec}: is a full model already; merge takes an adapter")
-    merged, tokenizer = load_model(spec, dtype=torch.float32)
+    scores = is_reward_model(spec)
+    load: Any = load_classifier if scores else load_model
+    merged, tokenizer = load(spec, dtype=torch.float32)
     merged.to(dtype).save_pretrained(out)  # type: ignore[arg-type]
     tokenizer.save_pretrained(out)
+    if extension := read_extension(Path(order[0])):
+        extension.save(out)
     del merged
-    saved = load_model(str(out), dtype=torch.float32).model
+    saved = load(str(out), dtype=torch.float32).model
     probe = _probe(saved)
     merged_logits = _logits(saved, probe)
     del saved
-    base, stacked = _unmerged_logits(order, probe)
+    base, stacked = _unmerged_scores(order, probe) if scores else _unmerged_logits(order, probe)
     scale = stacked.std().clamp_min(1e-6)
     check = MergeCheck(
         order[1:],
@@ -116,7 +125,12 @@ def _probe(model: PreTrainedModel) -> Tensor:
 
 @torch.no_grad()
 def _logits(model: torch.nn.Module, probe: Tensor) -> Tensor:
-    result: Tensor = model.eval()(input_ids=probe, use_cache=False).logits.float()
+    core: Any = model.eval().get_base_model() if isinstance(model, PeftModel) else model.eval()
+    if hasattr(core, "score"):
+        hidden = core.base_model(input_ids=probe, use_cache=False).last_hidden_state
+        scores: Tensor = core.score(hidden.float())
+        return scores
+    result: Tensor = model(input_ids=probe, use_cache=False).logits.float()
     return result
 
 
@@ -131,3 +145,13 @@ def _unmerged_logits(order: list[str], probe: Tensor) -> tuple[Tensor, Tensor]:
         wrapped.load_adapter(adapter, adapter_name=str(number))
     wrapped.base_model.set_adapter([str(number) for number in range(len(order) - 1)])
     return plain, _logits(wrapped, probe)
+
+
+def _unmerged_scores(order: list[str], probe: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores of a new head on what is below a reward model's adapter, and of that adapter with its own, unmerged."""
+    folder = Path(order[-1])
+    seed = read_base(folder).seed
+    below = load_model(order[-2], tokenizer_folder=folder, seed=seed, dtype=torch.float32).model
+    classifier = add_score_head(below, Renderer(load_tokenizer(order[-1])), seed=0)
+    plain = _logits(classifier, probe)
+    return plain, _logits(PeftModel.from_pretrained(classifier, order[-1]), probe)

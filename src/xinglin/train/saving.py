@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from xinglin.models.adapter import write_base
+from xinglin.models.adapter import stack, write_base
+from xinglin.models.embeddings import read_extension
 from xinglin.models.lora import save_lora
 from xinglin.train.session import Session
 
@@ -20,3 +21,5 @@ def save_model(session: Session) -> None:
         write_base(out, session.base, seed=session.base_seed, final_folder=session.run.final)
     else:
         session.core.to(session.base_dtype).save_pretrained(out)  # type: ignore[arg-type]
+        if extension := read_extension(Path(stack(session.base)[0])):
+            extension.save(out)
