@@ -121,8 +121,8 @@ class RewardModel:
             raise ModelError(f"{spec}: cannot share the model of {base}, since {reason}; load it beside it")
         adapted, folder = trunk.model, Path(spec)
         weight = add_frozen_adapter(adapted, folder, name=ADAPTER)["score.weight"]
-        head = nn.Linear(weight.shape[1], 1, bias=False, device=trunk.core.device).requires_grad_(False)
-        head.load_state_dict({"weight": weight.float()})
+        head = nn.Linear(weight.shape[1], 1, bias=False, device="meta")
+        head.load_state_dict({"weight": weight.to(trunk.core.device, torch.float32)}, assign=True)
         return cls(
             trunk,
             readable(Renderer(load_tokenizer(spec)), spec),

@@ -63,7 +63,7 @@ def padding_id(renderer: Renderer) -> int:
         tokenizer.pad_token_id,
         tokenizer.unk_token_id,
         tokenizer.bos_token_id,
-        *tokenizer.all_special_ids,
+        *sorted(tokenizer.added_tokens_decoder),
     ]
     found = next((index for index in known if index is not None and index not in renderer.stop_ids), None)
     if found is None:
