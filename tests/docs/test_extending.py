@@ -20,7 +20,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "src", project / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     blocks = BLOCK.findall((ROOT / "docs" / "extending.md").read_text(encoding="utf-8"))
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for name, text in blocks:
         path = project / name
         assert not path.exists(), f"{name} exists: choose another example"
@@ -53,6 +53,7 @@ def test_list_names_the_new_plugins(project: Path):
     assert listed["formats"]["triage"].startswith("Triage notes")
     assert listed["benchmarks"]["referral"].startswith("Alarming complaints")
     assert listed["objectives"]["dft"].startswith("Dynamic fine-tuning")
+    assert listed["rewards"]["dose_unit"].startswith("Dose unit")
     assert listed["stages"]["dft"].startswith("Dynamic fine-tuning")
 
 
@@ -67,5 +68,7 @@ def test_the_recipe_runs(project: Path):
     assert source["reasons"] == {"no_answer": 1}
     first, *_, last = map(json.loads, (stages / "dft" / "metrics.jsonl").read_text().splitlines())
     assert 0 < first["probability"] < last["probability"]
+    *_, learned = map(json.loads, (stages / "grpo" / "metrics.jsonl").read_text().splitlines())
+    assert learned["step"] == 1
     metric = json.loads((stages / "evaluate" / "artifact.json").read_text())["metrics"]["referral.rate"]
     assert 0 <= metric["low"] <= metric["value"] <= metric["high"] <= 1

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from xinglin.runtime.units import seconds_text
 
-_LANE_OF_KIND = {"data": 0, "evaluate": 2}
+_LANE_OF_KIND = {"data": 0, "sample": 0, "evaluate": 2}
 
 
 NAME_WIDTH = 7.8
