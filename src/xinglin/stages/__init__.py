@@ -1,7 +1,8 @@
 """The stages of a recipe; ``kind: sft`` is ``sft.py``.
 
 A stage module has
-    Config     a ``StageConfig``; fields of type ``DataInput``, ``ModelInput`` or a list of them are its inputs
+    Config     a ``StageConfig``; fields of type ``DataInput``, ``ModelInput``, ``RewardInput`` or a list of them are its
+               inputs, those of settings within it too (``rewards.0.model``)
     PRODUCES   the kind of artifact that it makes (``dataset``, ``model``, ``adapter``, ``reward_model``,
                ``evaluation``) or several; then ``produces(config) -> str`` says which
     run(config: Config, run: StageRun) -> Outcome
@@ -11,6 +12,8 @@ and may have
     DISTRIBUTED
                True: where ``torchrun`` started several processes, ``run`` is called in each of them at once, with the
                same arguments; only the first one's artifact counts, and only it may write (``train.processes``)
+    LIBRARY    packages of xinglin whose code decides what it makes, beyond those that ``runtime.plan.LIBRARY`` has for
+               its kind of artifact; when that code changes, the stage runs again
     check(config, kinds)
                refuses settings that do not fit the artifact kinds of its inputs, {field: kinds}, by a XinglinError
     sources(config) -> {label: hash}
