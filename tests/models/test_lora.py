@@ -151,6 +151,14 @@ def test_dora_and_pissa_exclude_each_other():
         Lora(dora=True, init="pissa")
 
 
+def test_other_adapters_of_the_trunk_are_not_saved_with_it(base, tokenizer, tmp_path):
+    folder = base()
+    wrapped = fresh(folder, "default")
+    wrapped.add_adapter("value", wrapped.peft_config["default"])
+    save(wrapped, tmp_path / "adapter", folder, tokenizer)
+    assert not [path for path in (tmp_path / "adapter").iterdir() if path.is_dir()]
+
+
 @pytest.mark.parametrize("kind", ["default", "dora", "named"])
 def test_casting_adapters_down_changes_nothing_under_autocast(base, ids, kind):
     found = []

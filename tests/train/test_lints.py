@@ -48,6 +48,7 @@ WARMUP, EVAL = "optimizer.warmup", "eval_every_steps"
         ({"max_steps": 500}, {"steps": 113}, [("max_steps", False)]),
         ({"max_steps": 500}, {"steps": 500}, []),
         ({"batch_size": 32}, {"rows": 6}, [("batch_size", False)]),
+        ({"kind": "ppo", "batch_size": 32}, {"rows": 6}, []),
         ({"optimizer": {"learning_rate": 1e-2}}, {}, [("optimizer.learning_rate", False)]),
         ({"optimizer": {"learning_rate": 1e-2}}, {"small": True}, []),
         ({"tuning": "full", "optimizer": {"learning_rate": 3e-4}}, {}, [("optimizer.learning_rate", False)]),

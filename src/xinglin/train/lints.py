@@ -158,7 +158,8 @@ def _evaluations(config: TrainingConfig, steps: int) -> Iterator[Finding]:
 
 
 def _rows(config: TrainingConfig, rows: int) -> Iterator[Finding]:
-    if config.batch_size and rows < config.batch_size:
+    counted = config.kind in (*_SUPERVISED, "dpo")  # in reinforcement learning, batches are of answers
+    if counted and config.batch_size and rows < config.batch_size:
         yield Finding(
             "batch_size", f"{config.batch_size} is more than the {rows} rows: every step takes all of them"
         )
