@@ -129,7 +129,9 @@ def test_the_tree_of_the_readme_is_the_tree() -> None:
     tree = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[-1][1]
     package = ROOT / "src" / "xinglin"
     files = [path for path in package.rglob("*.py") if not path.name.startswith("_")]
-    plugins = {path for path in files if path.parent.name in ("formats", "objectives", "benchmarks", "rewards")}
+    plugins = {
+        path for path in files if path.parent.name in ("formats", "objectives", "benchmarks", "rewards")
+    }
     words = set(tree.split())
     missing = [name(path) for path in files if (path.stem if path in plugins else path.name) not in words]
     assert not missing

@@ -91,6 +91,7 @@ def test_what_was_cut_off_is_unfinished_whatever_it_ends_on() -> None:
         "多喝水。<|im_end|>",
         "多喝水。<|eot_id|><|start_header_id|>user",
         "[INST] 发烧 [/INST] 多喝水。",
+        "多喝\ufffd水。",
         "多喝水。</s>",
         "[gMASK]<sop>多喝水。",
         "多喝水。\n用户：那饮食呢？",

@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 from stage_toys import Stages
 
-from xinglin.data.prompts import prompt_of
-from xinglin.data.records import Conversation, Message, Origin, Preference
+from xinglin.data.prompts import exam_question, prompt_of
+from xinglin.data.records import Conversation, Message, Origin, Preference, Question
 from xinglin.data.sampled import Answer, Asked, LeftOut, Selection
 from xinglin.errors import DataError, Interrupted
 from xinglin.stages import sample
@@ -44,9 +44,18 @@ def stages(tmp_path_factory):
     write(folder / "pairs.jsonl", [{"prompt": "头痛怎么办？", "chosen": "就诊。", "rejected": "不管。"}] * 2)
     question = {"question": "孕妇禁用？", "options": {"A": "青霉素", "B": "四环素"}, "answer": "B"}
     write(folder / "exam.jsonl", [question] * 3)
+    asked = exam_question(Question(**question, origin=Origin("exam.jsonl", 1)), free=True)
+    write(folder / "lessons.jsonl", [*rows, talk(asked, "答案：B"), talk(asked, "答案：A")])
     write(folder / "text.jsonl", [{"text": "高血压要少吃盐。"}])
     stages = Stages(folder / "run")
-    names = {"train": "talk", "few": "few", "pairs": "pairs", "exam": "exam", "documents": "text"}
+    names = {
+        "train": "talk",
+        "lessons": "lessons",
+        "few": "few",
+        "pairs": "pairs",
+        "exam": "exam",
+        "documents": "text",
+    }
     splits = {name: {"sources": [{"path": str(folder / f"{file}.jsonl")}]} for name, file in names.items()}
     splits["dev"] = {**splits["train"], "held_out": True}
     stages.run("data", {"tokenizer": "base", "splits": splits, "vocabulary": 400, "max_tokens": 64})
@@ -55,8 +64,9 @@ def stages(tmp_path_factory):
         {
             "model": "base",
             "data": "stage:data",
+            "split": "lessons",
             "tuning": "full",
-            "max_tokens": 64,
+            "max_tokens": 128,
             "batch_size": 16,
             "epochs": 45,
             "optimizer": {"learning_rate": 1e-2},
@@ -174,12 +184,16 @@ def test_exam_questions_are_asked_and_judged(stages):
     rewards = [{"name": "exam_answer"}, {"name": "template_leakage", "veto": True}]
     made = stages.run(
         "sample",
-        settings(splits=["exam"], rewards=rewards, answers=8, min_reward=-1.0, max_tokens=128),
+        settings(splits=["exam"], rewards=rewards, answers=8, max_tokens=128),
         name="exam",
     )
     assert lines(made, "exam.jsonl")[0]["messages"][0]["content"].startswith(
         "孕妇禁用？\nA. 青霉素\nB. 四环素\n"
     )
+    kept = {
+        row["messages"][-1]["content"]: row["meta"]["sample"]["reward"] for row in lines(made, "exam.jsonl")
+    }
+    assert kept == {"答案：B": 1.0}
     assert set(made.details["sample"]["exam"]["components"]) == {"exam_answer", "template_leakage"}
 
 
@@ -243,6 +257,7 @@ def test_the_first_of_equal_answers_is_best_and_cut_ones_never_are():
         Selection("best"),
         answer("x", 9, "length"),
         answer("", 9),
+        answer("药\ufffd", 9),
         answer("a", 1),
         answer("b", 1),
         answer("c", 0),

@@ -25,8 +25,8 @@ class Answer:
 
     @property
     def whole(self) -> bool:
-        """Whether it can be learned from: it has a text, and came to its end by itself."""
-        return self.finish == "stop" and self.text != ""
+        """Whether it can be learned from: a text that came to its end by itself, of nothing but whole characters."""
+        return self.finish == "stop" and self.text != "" and "\ufffd" not in self.text
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Selection:
         """The records made of the answers to ``record``, whose origin and meta they keep.
 
         Earlier answers in the prompt were not the model's; they are not trained on. ``meta.sample`` names the
-        ``model`` and the reward. Answers that were cut off are never used.
+        ``model`` and the reward. Answers that were cut off or are garbled are never used.
 
         Raises:
             LeftOut: there is none.
@@ -77,9 +77,7 @@ class Selection:
             raise LeftOut(asked.reason, asked.detail)
         whole = _distinct([answer for answer in asked.answers if answer.whole])
         if not whole:
-            raise LeftOut(
-                "unfinished", f"none of {len(asked.answers)} answers has a text and comes to its end"
-            )
+            raise LeftOut("unfinished", f"all of {len(asked.answers)} answers are cut off, empty or garbled")
         good = [a for a in whole if self.min_reward is None or a.reward >= self.min_reward]
         if not good:
             raise LeftOut("below_threshold", f"the best answer has reward {_best(whole).reward:.4g}")

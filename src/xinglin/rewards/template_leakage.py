@@ -1,4 +1,4 @@
-"""Template leakage: special tokens spelled out, and turns that the model writes for the user."""
+"""Template leakage: special tokens spelled out, half characters, and turns that the model writes for the user."""
 
 import re
 from typing import Literal
@@ -8,7 +8,7 @@ from pydantic import Field
 from xinglin.rewards import Context, Reward, RuleConfig, Sample, rule
 
 _TOKENS = re.compile(
-    r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|\[/?INST\]|<</?SYS>>|</?s>|\[gMASK\]|<[se]op>|<unk>|\[UNK\]|\[PAD\]|<pad>"
+    r"\ufffd|<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|\[/?INST\]|<</?SYS>>|</?s>|\[gMASK\]|<[se]op>|<unk>|\[UNK\]|\[PAD\]|<pad>"
     r"|<reserved_\d+>|<(?:start|end)_of_turn>|<(?:human|bot|user|assistant|system)>",
     re.IGNORECASE,
 )
