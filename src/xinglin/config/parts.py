@@ -171,10 +171,15 @@ class TrainingConfig(StageConfig):
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingConfig":
         if self.batch_size and self.batch_tokens:
+    @property
+    def eval_splits(self) -> list[str]:
+        """The splits that are watched; the first one decides which step is the best."""
+        return [self.eval_split] if self.eval_split else []
+
             raise ValueError("batch_size and batch_tokens exclude each other; keep one")
         if (self.keep_best or self.early_stop or self.eval_every_steps) and not self.eval_split:
             raise ValueError("keep_best, early_stop and eval_every_steps need an eval_split")
-        if self.eval_split == self.split:
+        if self.split in self.eval_splits:
             raise ValueError("eval_split is the training split; evaluate on rows that are not trained on")
         for key, off in (
             ("continue", self.continue_ == "new"),

@@ -10,6 +10,7 @@ from xinglin.data.overlength import Policy
 from xinglin.data.records import Kind
 from xinglin.data.rendering import Renderer
 from xinglin.data.splits import open_shards, require_trained, shard_summary
+from xinglin.data.stream import STREAM_BYTES
 
 TOKENIZER = "tokenizer"
 """Subfolder of the tokenizer with which all splits are tokenised."""
@@ -53,7 +54,8 @@ def tokenise_splits(
     max_tokens: int,
     policy: Policy,
 ) -> None:
-    """Make the token shards of every split in ``folder`` but exam questions, which only evaluation reads.
+    """Make the token shards of every split in ``folder`` but exam questions, which only evaluation reads, and
+    documents of a size that pretraining tokenises while it trains.
 
     Adds what the report says about them to the descriptions in ``splits``.
 
@@ -62,9 +64,10 @@ def tokenise_splits(
     """
     renderer = Renderer(tokenizer)
     for name, facts in splits.items():
-        if facts["record"] == "question":
-            continue
         path = folder / f"{name}.jsonl"
+        large = facts["record"] == "document" and path.stat().st_size > STREAM_BYTES
+        if facts["record"] == "question" or (large and not facts["held_out"]):
+            continue
         shards = open_shards(
             path,
             renderer,

@@ -8,6 +8,8 @@ How a token enters depends on the tokenizer:
                                      change other characters
     any other                        a character is an added token
 
+Added tokens are found before the text is cut into words, so a character that longer old tokens hold is left alone.
+
 A longer piece is always a merge of two tokens that there are already, ranked after all older merges: pieces are
 learnt by going on with the tokenizer's own BPE training on new text (continued BPE training, arXiv 2512.03989).
 So a piece is always reached, and old merges, coming first, give what they gave.
@@ -98,6 +100,12 @@ class Vocabulary:
     def is_byte_level(self) -> bool:
         return self.is_bpe and "ByteLevel" in repr(self.backend.pre_tokenizer)
 
+    @cached_property
+    def inside(self) -> frozenset[str]:
+        """The characters of all tokens that hold several."""
+        texts = (_plain(spelling, byte_level=self.is_byte_level) or "" for spelling in self.ids)
+        return frozenset(character for text in texts if len(text) > 1 for character in text)
+
     def spell(self, text: str) -> str:
         """``text`` as the model's vocabulary has it."""
         if self.is_byte_level:
@@ -105,7 +113,11 @@ class Vocabulary:
         return text.replace(" ", _SPACE)
 
     def token(self, character: str) -> NewToken | None:
-        """``character`` as a token to come; None if it is one token already, or never arrives as written."""
+        """``character`` as a token to come.
+
+        None if it is one token already, if it never arrives as written, or if it could only be found before the text
+        is cut into words and would take longer old tokens apart.
+        """
         normalizer = self.backend.normalizer
         spelling = self.spell(character)
         if {character, spelling} & self.ids.keys() or unicodedata.normalize("NFC", character) != character:
@@ -118,7 +130,7 @@ class Vocabulary:
             return NewToken(character, spelling, parts)
         if self.is_byte_level and len(parts) == 2:
             return NewToken(character, spelling, parts, (found[0].value, found[1].value))
-        return NewToken(character, character, parts, added=True)
+        return None if character in self.inside else NewToken(character, character, parts, added=True)
 
 
 def new_characters(

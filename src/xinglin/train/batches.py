@@ -46,6 +46,8 @@ def shard_batches(
     steps: Steps,
     objective: ObjectiveProtocol,
     *,
+    describe: Callable[[dict[str, float]], dict[str, float]] = lambda means: means
+    """What an evaluation says of its means, e.g. the perplexity besides the loss."""
     split: str,
     share: bool = False,
 ) -> Batches:

@@ -244,7 +244,7 @@ class Loop:
             for name, (value, weight) in sums.over_processes(self.accelerator).items():
                 entry = total.setdefault(name, [0.0, 0.0])
                 entry[0], entry[1] = entry[0] + value.item(), entry[1] + weight.item()
-        return ratios([{name: (value, weight) for name, (value, weight) in total.items()}])
+        return batches.describe(ratios([{name: (value, weight) for name, (value, weight) in total.items()}]))
 
     def _note_best(self, value: float) -> None:
         best = self.state.best

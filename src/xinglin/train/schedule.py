@@ -11,11 +11,11 @@ def warmup_steps(config: Optimizer, steps: int) -> int:
 
 
 def learning_rate(config: Optimizer, step: int, steps: int) -> float:
-    """The rate of optimizer step ``step`` (from 0) of ``steps``."""
+    """The rate of optimizer step ``step`` (from 0) of ``steps``; a run that turns out longer ends on the last rate."""
     warm = warmup_steps(config, steps)
     if step < warm:
         return config.learning_rate * (step + 1) / warm
-    shape = _shape(config, step, warm=warm, steps=steps)
+    shape = _shape(config, min(step, steps), warm=warm, steps=steps)
     return config.learning_rate * (config.final_ratio + (1.0 - config.final_ratio) * shape)
 
 

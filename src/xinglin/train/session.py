@@ -58,13 +58,20 @@ class Session:
         )
         require_trained(shards, path)
         window = getattr(self.core.config, "max_position_embeddings", None)
-        longest = shards.meta["lengths"]["max"]
         if window and longest > window:
             raise TrainingError(
                 f"split '{split}': {longest} tokens in a sequence, the model's window is {window}; "
                 f"set max_tokens to {window} or less"
             )
+        self.refuse_longer(shards.meta["lengths"]["max"], split)
         return shards
+
+    def refuse_longer(self, longest: int, split: str) -> None:
+        """Refuse sequences of a split that the model has no positions for.
+
+        Raises:
+            TrainingError: names the longest and the window.
+        """
 
     def packed(self) -> AbstractContextManager[None]:
         """Within, the model takes packed batches; without packing it keeps its own attention."""
