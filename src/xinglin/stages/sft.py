@@ -1,25 +1,73 @@
 """Supervised fine-tuning: predict the trained messages of conversations."""
 
-from functools import partial
+from dataclasses import replace
+from typing import Literal
 
 from xinglin.config.parts import TrainingConfig
+from xinglin.config.sft import Curriculum, Regulariser
+from xinglin.errors import DataError
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import PRODUCES, plan, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, plan, produces, sources
 
-__all__ = ["PRODUCES", "Config", "plan", "produces", "run", "sources"]
+__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "plan", "produces", "run", "sources"]
 
 
 class Config(TrainingConfig):
-    """Train on a split of conversations; the loss counts the messages whose ``train`` flag is set."""
+    """Train on a split of conversations; each message counts as its ``train`` flag or its ``weight`` says."""
+
+    reasoning: Literal["auto", "keep", "drop"] = "auto"
+    """Answers with reasoning (``<think>``): ``auto`` trains them behind the prompt that asks a model to think, and
+    answers without behind the other; ``keep`` trains all behind the first, so that those without begin with an empty
+    block; ``drop`` leaves the reasoning out."""
+    preferences: Literal["chosen", "hindsight"] | None = None
+    """For a split of preferences: train on the chosen answers, each once (HFFT); or on both, asked for by quality
+    (Chain of Hindsight, arXiv 2302.02676)."""
+    curriculum: Curriculum | None = None
+    """Train on what is easy first. Default: all in one shuffled order."""
+    regulariser: Regulariser | None = None
+    """Text whose loss is lowered beside that of the answers, e.g. ``{split: corpus, weight: 0.01}``."""
 
 
 def run(config: Config, run: StageRun) -> Outcome:
     """Conversations in, a model that answers out."""
-    from xinglin.train.fit import split_batches, train
-    from xinglin.train.objectives.language_modeling import Objective
+    from xinglin.train.fit import train
     from xinglin.train.session import open_session
+    from xinglin.train.supervised import Supervised
 
-    return train(
-        open_session(config, run),
-        partial(split_batches, objective=lambda session, shards: Objective()),
-    )
+    _check_splits(config, run)
+    batches = Supervised(config.preferences or "pairs", config.curriculum, config.regulariser)
+    outcome = train(open_session(config, run, reasoning=config.reasoning), batches)
+    return replace(outcome, details={**outcome.details, **batches.details})
+
+
+def _check_splits(config: Config, run: StageRun) -> None:
+    """Refuse what the splits' kinds of record rule out, before the model is loaded.
+
+    Raises:
+        DataError: names the split and the cure.
+    """
+    from xinglin.data.splits import split_file
+
+    data = run.artifact(config.data or "")
+
+    def kind(split: str) -> str:
+        split_file(data, split)
+        return data.details["splits"][split]["record"]
+
+    for split in (config.split, *config.eval_splits):
+        if kind(split) == "preference" and not config.preferences:
+            raise DataError(
+                f"split '{split}' holds preferences; set preferences: chosen to train on the accepted answers, or "
+                "preferences: hindsight to learn from both, or name a split of conversations"
+            )
+    if config.preferences and kind(config.split) != "preference":
+        raise DataError(
+            f"preferences: {config.preferences}, but split '{config.split}' holds {kind(config.split)}s; "
+            "name a split of preferences, or leave the key out"
+        )
+    if config.regulariser:
+        text = config.regulariser.split
+        if kind(text) != "document" or data.details["splits"][text]["held_out"]:
+            raise DataError(
+                f"regulariser.split '{text}' is no split of documents to train on; name one that is not held out"
+            )

@@ -1,0 +1,174 @@
+"""What SFT takes besides plain conversations: preferences, weights, tools, reasoning, phases, text beside it."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from stage_toys import Stages
+
+from xinglin.errors import DataError
+from xinglin.train.meter import read_rows
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+SMALL = {
+    "data": "stage:data",
+    "model": "base",
+    "max_tokens": 600,
+    "batch_size": 4,
+    "log_every_steps": 1,
+    "epochs": 2,
+}
+SMALL |= {"optimizer": {"learning_rate": 1e-3}}
+CALL = {"function": {"name": "lookup", "arguments": {"drug": "布洛芬"}}}
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def asked(question, answer, **more):
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer, **more}]
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sft")
+    write_rows(
+        folder / "talk.jsonl",
+        [
+            {"messages": asked(f"问题{n}", "答" + " ".join(map(str, range(n)))), "difficulty": n % 3}
+            for n in range(12)
+        ],
+    )
+    write_rows(
+        folder / "weighted.jsonl",
+        [{"messages": asked("甲", "乙", weight=0.25)}, {"messages": asked("丙", "丁")}],
+    )
+    write_rows(
+        folder / "tools.jsonl",
+        [
+            {
+                "tools": [{"name": "lookup", "parameters": {"type": "object"}}],
+                "messages": [
+                    {"role": "user", "content": "多少钱"},
+                    {"role": "assistant", "tool_calls": [CALL]},
+                    {"role": "tool", "content": '{"price": 12}'},
+                    {"role": "assistant", "content": "12 元", "reasoning_content": "看结果"},
+                ],
+            }
+        ],
+    )
+    write_rows(
+        folder / "pairs.jsonl",
+        [{"prompt": f"怎么办{n}", "chosen": "看医生", "rejected": f"不用管{n}"} for n in range(6)]
+        + [{"prompt": "怎么办0", "chosen": "看医生", "rejected": "随便"}],
+    )
+    write_rows(folder / "text.jsonl", [{"text": f"第{n}段医学文字。" * 3} for n in range(5)])
+    splits = {
+        name: {"sources": [{"path": str(folder / f"{name}.jsonl")}]}
+        for name in ("talk", "weighted", "tools", "pairs", "text")
+    }
+    splits["both"] = {"sources": [{"path": str(folder / f"{name}.jsonl")} for name in ("talk", "weighted")]}
+    splits["held"] = {"sources": [{"path": str(folder / "text.jsonl")}], "held_out": True}
+    made = Stages(folder / "run")
+    made.run(
+        "data",
+        {"tokenizer": "base", "splits": splits, "vocabulary": 500, "template": "qwen3", "max_tokens": 600},
+    )
+    return made
+
+
+def sft(stages, name, **settings):
+    made = stages.run("sft", {**SMALL, **settings}, name=name)
+    return made, read_rows(made.folder / "metrics.jsonl")
+
+
+def trained_text(made):
+    return "".join(text for text, weight in made.details["example"] if weight)
+
+
+def test_accepted_answers_each_once(stages):
+    made, _ = sft(stages, "chosen", split="pairs", preferences="chosen")
+    assert made.details["train"]["steps"] == 4  # 6 of 7 pairs, 4 a step, twice
+    assert trained_text(made) == "看医生<|im_end|>"
+
+
+def test_chain_of_hindsight(stages):
+    made, rows = sft(stages, "hindsight", split="pairs", preferences="hindsight", eval_split="talk")
+    assert made.details["train"]["steps"] == 14  # 4 x 7 conversations
+    assert trained_text(made).count("<|im_end|>") in (1, 2)
+    assert any(row["kind"] == "eval" and row["split"] == "talk" for row in rows)
+
+
+def test_a_weight_is_how_much_a_message_counts(stages):
+    made, _ = sft(stages, "weighted", split="weighted", batch_size=2)
+    shown = {text: weight for text, weight in made.details["example"] if weight}
+    assert shown in ({"乙<|im_end|>": 0.25}, {"丁<|im_end|>": True})
+
+
+def test_losses_are_told_apart_by_source(stages):
+    _, rows = sft(stages, "sources", split="both", batch_size=14, eval_split="talk")
+    for row in rows:
+        apart = [value for name, value in row.items() if name.startswith("loss/")]
+        if row["kind"] == "train":
+            assert {"loss/talk.jsonl", "loss/weighted.jsonl"} <= row.keys()
+            assert min(apart) <= row["loss"] <= max(apart)
+        else:
+            assert not apart  # one source: its loss is the loss
+
+
+def test_tools_and_reasoning(stages):
+    made, _ = sft(stages, "tools", split="tools")
+    trained = trained_text(made)
+    assert '"name": "lookup", "arguments": {"drug": "布洛芬"}' in trained
+    assert "<think>\n看结果\n</think>\n\n12 元" in trained
+    assert "price" not in trained
+    made, _ = sft(stages, "dropped", split="tools", reasoning="drop")
+    assert "看结果" not in "".join(text for text, _ in made.details["example"])
+    made, _ = sft(stages, "kept", split="talk", reasoning="keep")
+    assert trained_text(made).startswith("<think>\n\n</think>\n\n答")
+
+
+@pytest.mark.parametrize("by", ["length", "difficulty", "loss", "ifd"])
+def test_curriculum_goes_from_easy_to_hard(stages, by):
+    settings = {"by": by, "buckets": 3, "replay": 0.5}
+    made, rows = sft(stages, f"by-{by}", split="talk", curriculum=settings, epochs=1)
+    phases = made.details["curriculum"]["phases"]
+    assert [phase["sequences"] for phase in phases] == [4, 4, 4]
+    assert [phase["replayed"] for phase in phases] == [0, 2, 4]
+    assert [phase["steps"] for phase in phases] == [1, 2, 2]
+    assert all(a["highest"] <= b["lowest"] for a, b in pairwise(phases))
+    assert len([row for row in rows if row["kind"] == "train"]) == 5
+
+
+def test_text_beside_the_answers(stages):
+    made, rows = sft(stages, "regularised", split="talk", regulariser={"split": "text", "batch_size": 2})
+    alone, plain = sft(stages, "unregularised", split="talk")
+    assert made.details["train"]["steps"] == alone.details["train"]["steps"]
+    assert made.details["train"]["tokens"] > alone.details["train"]["tokens"]
+    assert rows[0]["loss"] - 0.01 * rows[0]["text_loss"] == pytest.approx(plain[0]["loss"], rel=1e-5)
+    assert rows[-1]["text_loss"] < rows[0]["text_loss"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": "pairs"}, "set preferences: chosen .* or preferences: hindsight"),
+        ({"split": "talk", "eval_split": "pairs"}, "split 'pairs' holds preferences"),
+        ({"split": "talk", "preferences": "chosen"}, "split 'talk' holds conversations"),
+        (
+            {"split": "talk", "regulariser": {"split": "pairs"}},
+            "regulariser.split 'pairs' is no split of documents",
+        ),
+        ({"split": "talk", "regulariser": {"split": "held"}}, "not held out"),
+        ({"split": "talk", "regulariser": {"split": "txet"}}, "did you mean 'text'"),
+        (
+            {"split": "talk", "curriculum": {"by": "hardness"}},
+            "meta.hardness is None, not a number; .* length, loss",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(stages, settings, message):
+    with pytest.raises(DataError, match=message):
+        sft(stages, "refused", **settings)
