@@ -31,6 +31,10 @@ class Wording:
 
 
 METRICS = {
+    "reward.accuracy": Wording("pairs told apart", "higher", "share"),
+    "reward.margin": Wording("mean margin", None),
+    "reward.length_correlation": Wording("score and length", None),
+    "reward.calibration_error": Wording("calibration error", "lower", "share"),
     "exam.accuracy": Wording("exam accuracy", "higher", "share", headline=True),
     "safety.unsafe_rate": Wording("unsafe answers", "lower", "share", headline=True),
     "dialogue.rouge_l": Wording("dialogue ROUGE-L", "higher", "score", headline=True),
@@ -44,12 +48,8 @@ METRICS = {
     "dialogue.reference_length": Wording("mean reference length", None, "characters"),
     "dialogue.truncated": Wording("answers cut off", "lower", "share"),
     "dialogue.shortened": Wording("histories cut to the window", None, "share"),
-    "reward.accuracy": Wording("pairs told apart", "higher", "share"),
-    "reward.margin": Wording("mean margin", None),
-    "reward.length_correlation": Wording("score and length", None),
-    "reward.calibration_error": Wording("calibration error", "lower", "share"),
 }
-_BY_SCORE = {metric.partition(".")[2]: entry for metric, entry in reversed(METRICS.items())}
+_BY_SCORE = {metric.partition(".")[2]: entry for metric, entry in METRICS.items()}
 
 
 def wording(metric: str) -> Wording:
