@@ -1,5 +1,6 @@
-"""Small real tokenizers, and a mask written as text: ``[[trained]]`` around what the loss counts."""
+"""Small real tokenizers, wild texts, and a mask written as text: ``[[trained]]`` around what the loss counts."""
 
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -75,3 +76,23 @@ def masked(renderer: Renderer, segments) -> str:
     """One rendering, decoded from its tokens, with ``[[…]]`` around the trained runs."""
     (row,) = renderer.encode([segments])
     return "".join(f"[[{text}]]" if trained else str(text) for text, trained in renderer.visible(row))
+
+
+typed = st.sampled_from(
+    ["<|im_end|>", "<|eot_id|>", "<|user|>", "</s>", "<s>", "\n", " ", "　", "问答", "🩺", "👩‍⚕️", "é"]
+)
+words = (
+    st.lists(typed | st.characters(codec="utf-8"), min_size=1, max_size=8)
+    .map("".join)
+    .filter(lambda text: not text.lstrip().startswith("<s>"))
+)
+
+
+def runs(segments):
+    merged = []
+    for text, trained, _ in segments:
+        if merged and merged[-1][1] == trained:
+            merged[-1] = (merged[-1][0] + text, trained)
+        else:
+            merged.append((text, trained))
+    return merged

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rendering_toys import byte_level, masked, sentencepiece
+from rendering_toys import byte_level, masked, runs, sentencepiece, words
+from transformers import AutoTokenizer
 
 from xinglin.data.records import Message
 from xinglin.data.rendering import Renderer, Segment
@@ -102,6 +103,48 @@ def test_a_model_that_is_always_asked_to_think_learns_to_write_the_empty_block()
     assert renderer.prompt([user("累")]).endswith("assistant\n")
 
 
+def test_a_model_is_asked_as_it_was_trained(tmp_path):
+    tokenizer = byte_level()
+    Renderer(tokenizer, template="qwen3", reasoning="keep").imprint()
+    tokenizer.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert Renderer(loaded).prompt([user("累")]).endswith("assistant\n")
+    assert Renderer(loaded, reasoning="auto").prompt([user("累")]).endswith("</think>\n\n")
+    assert Renderer(byte_level(), template="qwen3").reasoning == "auto"
+
+
+def test_dropped_reasoning_is_in_neither_rendering_nor_prompt():
+    renderer = Renderer(TOKENIZERS["byte level"], template="chatml", reasoning="drop")
+    talk = [user("累"), bot("<think>\n想\n</think>\n\n休息"), user("还累")]
+    assert "想" not in renderer.prompt(talk)
+    text = masked(renderer, renderer.conversation([*talk, bot("<think>再想</think>睡")]))
+    assert "想" not in text and text.endswith("assistant\n[[睡<|im_end|>]]\n")
+    with pytest.raises(DataError, match=r"message 2 \(assistant\) is empty"):
+        renderer.conversation([user("累"), bot("<think>想</think>\n")])
+
+
+@pytest.mark.parametrize("mode", ["auto", "keep"])
+@pytest.mark.parametrize("template", ["qwen3", "chatml"])
+def test_an_empty_block_in_the_data_is_no_reasoning(mode, template):
+    renderer = Renderer(TOKENIZERS["byte level"], template=template, reasoning=mode)
+    bare, blank = (
+        renderer.conversation([user("累"), bot(content)])
+        for content in ("休息", "<think>\n\n</think>\n\n休息")
+    )
+    assert bare == blank
+
+
+def test_a_weight_is_carried_by_every_token_of_its_message_and_its_end():
+    renderer = RENDERERS["byte level", "chatml"]
+    (row,) = renderer.encode(
+        [renderer.conversation([user("一"), bot("二", 0.25), user("三"), bot("四", 2.0)])]
+    )
+    runs = [run for run in renderer.visible(row) if run[1]]
+    assert runs == [["二<|im_end|>", 0.25], ["四<|im_end|>", 2.0]]
+    assert row.weights.dtype == np.float32
+    assert np.array_equal(row.mask, row.weights > 0)
+
+
 def test_only_the_answer_of_a_preference_is_trained():
     renderer = RENDERERS["byte level", "chatml"]
     text = masked(renderer, renderer.preference([user("一"), bot("二"), user("三")], "四"))
@@ -166,14 +209,6 @@ def test_typed_special_tokens_are_read_back_unchanged():
     assert renderer.tokenizer.decode(row.ids) == "!" + typed + "</s>"
 
 
-typed = st.sampled_from(
-    ["<|im_end|>", "<|eot_id|>", "<|user|>", "</s>", "<s>", "\n", " ", "　", "问答", "🩺", "👩‍⚕️", "é"]
-)
-words = (
-    st.lists(typed | st.characters(codec="utf-8"), min_size=1, max_size=8)
-    .map("".join)
-    .filter(lambda text: not text.lstrip().startswith("<s>"))
-)
 talks = st.lists(st.tuples(words, words, st.booleans()), min_size=1, max_size=3)
 
 
@@ -200,16 +235,6 @@ def test_any_text_comes_back_with_an_exact_mask(name, talk, system):
     assert row.ids[: len(prompt)].tolist() == prompt
     if talk[-1][2]:
         assert row.mask.nonzero()[0][-1] >= len(prompt)
-
-
-def runs(segments):
-    merged = []
-    for text, trained, _ in segments:
-        if merged and merged[-1][1] == trained:
-            merged[-1] = (merged[-1][0] + text, trained)
-        else:
-            merged.append((text, trained))
-    return merged
 
 
 def test_settings_left_on_a_tokenizer_cut_nothing():

@@ -31,6 +31,8 @@ from xinglin.errors import DataError, ModelError
 Reasoning = Literal["auto", "keep", "drop"]
 Tools = Sequence[Mapping[str, Any]]
 
+_MODE = "reasoning"
+"""Key of ``tokenizer_config.json``."""
 _PROBE = (
     Message("user", "问 1"),
     Message("assistant", "答 1"),
@@ -47,7 +49,7 @@ class Renderer:
         template: name of a packaged template; None takes the tokenizer's own.
         reasoning: ``auto`` asks an answer with reasoning to think and one without not to; ``keep`` asks every
             answer to think, so that one without learns to write the empty block; ``drop`` takes reasoning out.
-            Prompts ask to think with ``keep`` only.
+            Prompts ask to think with ``keep`` only. None: as the tokenizer says (``imprint``), else ``auto``.
 
     Raises:
         PluginError: no packaged template of that name.
@@ -60,10 +62,10 @@ class Renderer:
         tokenizer: PreTrainedTokenizerBase,
         *,
         template: str | None = None,
-        reasoning: Reasoning = "auto",
+        reasoning: Reasoning | None = None,
     ):
         self.tokenizer = tokenizer
-        self.reasoning = reasoning
+        self.reasoning: Reasoning = reasoning or tokenizer.init_kwargs.get(_MODE, "auto")
         self.template_text: str | None = None
         """The template's Jinja source, for the folder of the model that is trained with it."""
         if template:
@@ -78,7 +80,7 @@ class Renderer:
             added_token=self._encoder.added_token,
             bos=str(tokenizer.bos_token or ""),
             eos=self._encoder.eos,
-            thinks=reasoning == "keep",
+            thinks=self.reasoning == "keep",
         )
         self.stop_ids: tuple[int, ...] = self._ids([self._encoder.eos])
         """Ids of the tokens that end an assistant turn; generation stops at any of them."""
@@ -91,6 +93,11 @@ class Renderer:
         tokens = self.tokenizer.special_tokens_map
         identity = [self._encoder.backend.to_str(), tokens, self.template_text, self.reasoning]
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    def imprint(self) -> None:
+        """Write template and reasoning into the tokenizer: a model saved with it is asked as it was trained."""
+        self.tokenizer.chat_template = self.template_text
+        self.tokenizer.init_kwargs[_MODE] = self.reasoning
 
     def conversation(self, messages: Sequence[Message], *, tools: Tools = ()) -> tuple[Segment, ...]:
         """The template's rendering, in which every assistant message counts as its ``train`` says.

@@ -15,10 +15,11 @@ __all__ = ["DISTRIBUTED", "PRODUCES", "Config", "plan", "produces", "run", "sour
 class Config(TrainingConfig):
     """Train on a split of conversations; each message counts as its ``train`` flag or its ``weight`` says."""
 
-    reasoning: Literal["auto", "keep", "drop"] = "auto"
+    reasoning: Literal["auto", "keep", "drop"] | None = None
     """Answers with reasoning (``<think>``): ``auto`` trains them behind the prompt that asks a model to think, and
     answers without behind the other; ``keep`` trains all behind the first, so that those without begin with an empty
-    block; ``drop`` leaves the reasoning out."""
+    block, and the model is always asked to think; ``drop`` leaves the reasoning out.
+    Default: what the model was trained with before, else ``auto``."""
     preferences: Literal["chosen", "hindsight"] | None = None
     """For a split of preferences: train on the chosen answers, each once (HFFT); or on both, asked for by quality
     (Chain of Hindsight, arXiv 2302.02676)."""

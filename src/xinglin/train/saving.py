@@ -13,7 +13,7 @@ def save_model(session: Session) -> None:
     """The weights in Hugging Face form: an adapter that names its base, or a full model in its own precision."""
     session.core.config.use_cache = True
     out: Path = session.run.out
-    session.tokenizer.chat_template = session.renderer.template_text
+    session.renderer.imprint()
     session.tokenizer.save_pretrained(out)
     adapted: Any = session.adapted
     if session.config.tuning == "lora":
