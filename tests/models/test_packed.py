@@ -10,7 +10,13 @@ from xinglin.config.tiny import ARCHITECTURES
 from xinglin.data.packing import pack_sequences
 from xinglin.errors import ModelError
 from xinglin.models.attention import check_isolation, packed_attention, packed_inputs
-from xinglin.models.packed import PackedModel, linear_log_probs, linear_nll, sequence_sums
+from xinglin.models.packed import (
+    PackedModel,
+    linear_log_probs,
+    linear_log_probs_and_entropy,
+    linear_nll,
+    sequence_sums,
+)
 
 FOREIGN = {
     "gemma2": {
@@ -137,6 +143,23 @@ def test_fused_head_equals_plain_cross_entropy(rows):
         torch.testing.assert_close(loss, plain, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(hidden.grad, 3 * expected[0], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(weight.grad, 3 * expected[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("trained", ["hidden", "weight", "both"])
+def test_fused_log_probabilities_take_any_gradient(trained):
+    """Each token's own factor comes from the loss, after the forward pass is over."""
+    torch.manual_seed(0)
+    hidden = torch.randn(1500, 16, requires_grad=trained != "weight")
+    weight = torch.randn(50, 16, requires_grad=trained != "hidden")
+    targets, factors = torch.randint(50, (1500,)), torch.randn(1500)
+    plain = (hidden @ weight.T).log_softmax(-1)[torch.arange(1500), targets]
+    ours = linear_log_probs(hidden, weight, targets)
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(linear_log_probs_and_entropy(hidden, weight, targets)[0], plain)
+    wanted = [tensor for tensor in (hidden, weight) if tensor.requires_grad]
+    expected = torch.autograd.grad((plain * factors).sum(), wanted)
+    for found, gradient in zip(torch.autograd.grad((ours * factors).sum(), wanted), expected, strict=True):
+        torch.testing.assert_close(found, gradient, rtol=1e-4, atol=1e-4)
 
 
 def test_a_head_that_is_no_plain_matrix_takes_the_models_own_way(tiny):

@@ -4,7 +4,6 @@ Logits are made for trained positions only, a slice at a time, so that the (toke
 usual loss never exists.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -150,8 +149,7 @@ class _LinearNll(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, scales: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        kind = hidden.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+        kind, dtype = hidden.device.type, _product_dtype(hidden)
         matrix = weight.to(dtype)
         want_hidden, want_weight, *_ = ctx.needs_input_grad
         grad_hidden = torch.empty_like(hidden) if want_hidden else None
@@ -168,8 +166,7 @@ class _LinearNll(torch.autograd.Function):
                 every[part] = (losses if scale is None else losses * scale)[:, 0]
                 if not (want_hidden or want_weight):
                     continue
-                slope = logits.sub_(log_sum).exp_()
-                slope.scatter_add_(-1, wanted, torch.full_like(wanted, -1, dtype=slope.dtype))
+                slope = _slope(logits, log_sum, wanted)
                 slope = (slope if scale is None else slope.mul_(scale)).to(dtype)
                 if grad_hidden is not None:
                     grad_hidden[part] = slope @ matrix
@@ -206,23 +203,77 @@ def linear_nll(
     return total, losses
 
 
+class _LinearLogProbs(torch.autograd.Function):
+    """Log-probabilities whose gradient for ``hidden``, but for one factor per token, is made in the forward pass.
+
+    A head that is trained needs that factor first: its gradient is made in the backward pass, from the logits again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        kind, dtype = hidden.device.type, _product_dtype(hidden)
+        matrix = weight.to(dtype)
+        fall = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        log_sums = torch.empty(len(targets), 1, device=hidden.device, dtype=torch.float32)
+        log_probs = torch.empty(len(targets), device=hidden.device, dtype=torch.float32)
+        with torch.autocast(kind, enabled=False):
+            for start in range(0, len(targets), SLICE):
+                part = slice(start, start + SLICE)
+                rows, wanted = hidden[part].to(dtype), targets[part, None]
+                logits = (rows @ matrix.T).float()
+                log_sums[part] = logits.logsumexp(-1, keepdim=True)
+                log_probs[part] = (logits.gather(-1, wanted) - log_sums[part])[:, 0]
+                if fall is not None:
+                    fall[part] = _slope(logits, log_sums[part], wanted).to(dtype) @ matrix
+        ctx.save_for_backward(fall, *((hidden, weight, targets, log_sums) if ctx.needs_input_grad[1] else ()))
+        ctx.product_dtype = dtype
+        return log_probs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        fall, *trained = ctx.saved_tensors
+        factors = -grads[0][:, None]
+        grad_hidden = None if fall is None else fall * factors.to(fall.dtype)
+        if not trained:
+            return grad_hidden, None, None
+        hidden, weight, targets, log_sums = trained
+        matrix = weight.to(ctx.product_dtype)
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+        with torch.autocast(hidden.device.type, enabled=False):
+            for start in range(0, len(targets), SLICE):
+                part = slice(start, start + SLICE)
+                rows = hidden[part].to(ctx.product_dtype)
+                slope = _slope((rows @ matrix.T).float(), log_sums[part], targets[part, None])
+                grad_weight += slope.mul_(factors[part]).to(ctx.product_dtype).T @ rows
+        return grad_hidden, grad_weight.to(weight.dtype), None
+
+
+def _product_dtype(hidden: Tensor) -> torch.dtype:
+    kind = hidden.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+
+
+def _slope(logits: Tensor, log_sum: Tensor, targets: Tensor) -> Tensor:
+    """(M, V) gradient of the negative log-likelihoods, in place of the logits."""
+    slope = logits.sub_(log_sum).exp_()
+    return slope.scatter_add_(-1, targets, torch.full_like(targets, -1, dtype=slope.dtype))
+
+
 def linear_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """(M,) log-probabilities of ``targets``; the logits of a slice are made again in the backward pass."""
-    return _by_slice(lambda logits, wanted: (_log_probs(logits, wanted),), hidden, weight, targets)[0]
+    """(M,) log-probabilities of ``targets`` (M,) under ``hidden`` (M, H) @ ``weight`` (V, H) transposed."""
+    result: Tensor = _LinearLogProbs.apply(hidden, weight, targets)
+    return result
 
 
 def linear_log_probs_and_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-    """As ``linear_log_probs``, and (M,) the entropy in nats of each distribution."""
-    return _by_slice(
-        lambda logits, wanted: (_log_probs(logits, wanted), _entropy(logits)), hidden, weight, targets
-    )
+    """As ``linear_log_probs``, and (M,) the entropy in nats of each distribution.
 
+    The logits of a slice are made again in the backward pass.
+    """
 
-def _by_slice(
-    read: Callable[[Tensor, Tensor], tuple[Tensor, ...]], hidden: Tensor, weight: Tensor, targets: Tensor
-) -> tuple[Tensor, ...]:
-    def one(rows: Tensor, wanted: Tensor) -> tuple[Tensor, ...]:
-        return read(nn.functional.linear(rows, weight.to(rows.dtype)).float(), wanted)
+    def one(rows: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        logits = nn.functional.linear(rows, weight.to(rows.dtype)).float()
+        return _log_probs(logits, wanted), _entropy(logits)
 
     kept = partial(checkpoint, one, use_reentrant=False) if torch.is_grad_enabled() else one
     starts = range(0, max(len(targets), 1), SLICE)
