@@ -84,6 +84,20 @@ def test_any_line_can_be_drawn(line: curves.Points) -> None:
     assert "&lt;T&gt;" in text and "<T>" not in text
 
 
+def test_sources_have_charts_and_lines_of_their_own(tmp_path: Path) -> None:
+    rows = [
+        {**row, "loss/内科.csv": row["loss"] + 1, "loss/a.jsonl": row["loss"]}
+        for row in metric_rows("sft", 40, 3.0)
+        if "loss" in row
+    ]
+    titles = [chart.title for chart in curves.charts(rows)]
+    assert titles[0] == "Loss" and {"Loss of 内科.csv", "Loss of a.jsonl"} <= set(titles)
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    loss_plot(path, tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").stat().st_size > 1000
+
+
 def test_the_loss_plot_is_a_png_of_useful_size(tmp_path: Path) -> None:
     rows = metric_rows("sft", 60, 4.0)
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))

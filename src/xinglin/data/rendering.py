@@ -204,7 +204,7 @@ class Renderer:
         try:
             (rendered,), _ = render_jinja_template(
                 [rows_of(shape, pieces)],
-                tools=json.loads(shape.tools) or None,
+                tools=json.loads(shape.tools) if shape.tools else None,
                 chat_template=self.template_text,
                 add_generation_prompt=generation,
                 **variables,
@@ -236,12 +236,12 @@ class Renderer:
         for index, (message, form) in enumerate(zip(messages, shape.forms, strict=True)):
             place = f"message {index + 1} ({message.role})"
             self._refuse_bos(message.content, place)
-            for text in (*form.calls, form.name or ""):
+            for text in form.calls if form.name is None else (*form.calls, form.name):
                 self._refuse_special(text, f"a call in {place}")
         self._refuse_special(shape.tools, "the description of the tools")
 
     def _refuse_special(self, text: str, place: str) -> None:
-        if token := self._encoder.special_token_in(text):
+        if text and (token := self._encoder.special_token_in(text)):
             raise DataError(f"{place} spells the special token {token!r}; reword it or leave the row out")
 
     def _refuse_bos(self, text: str, place: str) -> None:

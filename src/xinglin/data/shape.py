@@ -38,8 +38,8 @@ class Shape(NamedTuple):
     """A conversation without its texts."""
 
     forms: tuple[Form, ...]
-    tools: str = "[]"
-    """The tools as JSON."""
+    tools: str = ""
+    """The tools as JSON; '' for none."""
 
     def before(self, message: int) -> "Shape":
         return self._replace(forms=self.forms[:message])
@@ -51,13 +51,14 @@ class Shape(NamedTuple):
 
 
 def shape_of(messages: Sequence[Message], tools: Sequence[Any] = ()) -> Shape:
-    return Shape(tuple(map(_form, messages)), json.dumps(list(tools), ensure_ascii=False))
+    return Shape(tuple(map(_form, messages)), json.dumps(list(tools), ensure_ascii=False) if tools else "")
 
 
 def pieces_of(message: Message) -> tuple[str, ...]:
     """The texts of a message, in the order of its slots."""
+    said = tuple(filter(None, _reasoning_and_answer(message)))
     called = (text for call in message.tool_calls for text in (call.name, *_strings(call.arguments)))
-    return (*filter(None, _reasoning_and_answer(message)), *called)
+    return (*said, *called) if message.tool_calls else said
 
 
 def without_reasoning(content: str) -> str:

@@ -222,7 +222,7 @@ class SkeletonReader:
                         f"the chat template {self._name} prints the {what} of message {message + 1} ({form.role}) "
                         f"{printed} times; use another template"
                     )
-        for tool in json.loads(shape.tools):
+        for tool in json.loads(shape.tools or "[]"):
             name = tool["function"]["name"]
             if not any(name in literal for literal in literals):
                 raise DataError(

@@ -19,6 +19,8 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 26
 MAX_POINTS, MAX_TOOLTIPS = 240, 32
 _NO_CURVE = {"kind", "step", "epoch", "split", "seconds", "tokens", "trained_tokens", "rollout"}
 _NO_CURVE |= {"tokens_per_second", "memory_bytes"}  # the table of stages says these better
+BY_SOURCE = "loss/"
+"""What the names of losses of single sources of data begin with."""
 _NAMES = {
     "loss": "Loss",
     "learning_rate": "Learning rate",
@@ -100,8 +102,14 @@ def charts(rows: list[dict[str, Any]]) -> list[Chart]:
             line = points((row for row in evals if row["split"] == split), key)
             series += [Series(split, "eval", line)] if line else []
         if series:
-            found.append(Chart(_NAMES.get(key, key.replace("_", " ").capitalize()), series))
+            found.append(Chart(_title(key), series))
     return found
+
+
+def _title(key: str) -> str:
+    if key.startswith(BY_SOURCE):
+        return f"Loss of {key.removeprefix(BY_SOURCE)}"
+    return _NAMES.get(key, key.replace("_", " ").capitalize())
 
 
 def _train_series(line: Points, *, raw: bool) -> list[Series]:

@@ -62,6 +62,13 @@ def _draw_loss(axes: Any, train: list[dict[str, Any]], evals: list[dict[str, Any
     line = curves.points(train, "loss")
     _plot(axes, line, color=TRAIN, alpha=0.3, linewidth=0.9, label="train, each step")
     _plot(axes, curves.smooth(line), color=TRAIN, linewidth=1.8, label="train, smoothed")
+    by_source = dict.fromkeys(key for row in train for key in row if key.startswith(curves.BY_SOURCE))
+    for number, key in enumerate(by_source):
+        name = key.removeprefix(curves.BY_SOURCE)
+        label = (
+            name if name.isascii() else f"source {number + 1}"
+        )  # matplotlib's own font has Latin letters only
+        _plot(axes, curves.smooth(curves.points(train, key)), color=f"C{number}", linewidth=0.9, label=label)
     splits = dict.fromkeys(row["split"] for row in evals)
     for split, style in zip(splits, ("-", "--", ":", "-.") * len(splits), strict=False):
         measured = curves.points((row for row in evals if row["split"] == split), "loss")
@@ -69,7 +76,7 @@ def _draw_loss(axes: Any, train: list[dict[str, Any]], evals: list[dict[str, Any
     axes.set_ylabel("loss")
     _tidy(axes)
     if axes.get_lines():
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, fontsize="small" if by_source else None)
 
 
 def _draw_norm_and_rate(axes: Any, train: list[dict[str, Any]]) -> None:
