@@ -76,10 +76,11 @@ def test_the_result_depends_neither_on_packing_nor_on_where_the_reference_comes_
         "apart": {"packing": False},
         "asked": {"reference": "adapter_off"},
     }
-    found = {
-        name: load_file(train(stages, name, loss=loss, epochs=2, **way).folder / "adapter_model.safetensors")
-        for name, way in ways.items()
+    made = {name: train(stages, name, loss=loss, epochs=2, **way) for name, way in ways.items()}
+    assert {name: each.details["shared_beginnings"] for name, each in made.items()} == {
+        name: name != "apart" for name in ways
     }
+    found = {name: load_file(each.folder / "adapter_model.safetensors") for name, each in made.items()}
     for name in ways:
         for key, tensor in found[name].items():
             assert_close(

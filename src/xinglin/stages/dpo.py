@@ -7,14 +7,14 @@ from pydantic import Field, model_validator
 
 from xinglin.config.parts import Above, AtLeastZero, TrainingConfig
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import PRODUCES, plan, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, plan, produces, sources
 
 if TYPE_CHECKING:
     from xinglin.train.batches import Batches
     from xinglin.train.preference_losses import PreferenceLoss
     from xinglin.train.session import Session
 
-__all__ = ["PRODUCES", "Config", "plan", "produces", "run", "sources"]
+__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "plan", "produces", "run", "sources"]
 
 _NAMES = Literal[
     "sigmoid",
@@ -119,5 +119,7 @@ def run(config: Config, run: StageRun) -> Outcome:
             training=training,
         )
 
-    outcome = train(open_session(config, run), batches_for)
-    return replace(outcome, details={**outcome.details, "identical_pairs": left_out})
+    session = open_session(config, run)
+    outcome = train(session, batches_for)
+    facts = {"identical_pairs": left_out, "shared_beginnings": session.share}
+    return replace(outcome, details={**outcome.details, **facts})
