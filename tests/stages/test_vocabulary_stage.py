@@ -7,6 +7,8 @@ import torch
 from stage_toys import Stages
 
 from xinglin.config.recipe import load_recipe
+from xinglin.data.records import Message
+from xinglin.engines.transformers import TransformersEngine
 from xinglin.errors import DataError, RecipeError
 from xinglin.models.embeddings import read_extension
 from xinglin.models.load import load_model
@@ -66,6 +68,27 @@ def test_extended_trained_merged_and_loaded(stages):
         assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     tokens = trained.details["train"]["tokens"]
     assert tokens == 2 * 3 * sum(len(tokenizer(text)["input_ids"]) + 1 for text in CHINESE)
+
+
+@pytest.mark.parametrize("rows", ["new", "all"])
+def test_an_adapter_that_trains_rows_merges_and_answers(stages, rows):
+    stages.run("vocabulary", {"model": "base", "data": "stage:data", "characters": 100})
+    lora = {"rank": 4, "train_embeddings": rows}
+    settings = {**SMALL, "model": "stage:vocabulary", "lora": lora, "optimizer": {"learning_rate": 1e-2}}
+    trained = stages.run("pretrain", {**settings, "epochs": 5})
+    stages.run("merge", {"model": "stage:pretrain"})
+    models = [load_model(str(stages.made[name].folder)) for name in ("vocabulary", "pretrain", "merge")]
+    before, adapted, after = (model.model.get_input_embeddings().weight for model in models)
+    torch.testing.assert_close(after, adapted)
+    first = read_extension(stages.made["vocabulary"].folder).first_new_id
+    assert not torch.equal(before[first:], after[first:])
+    assert torch.equal(before[:first], after[:first]) == (rows == "new")
+    assert trained.details["train"]["final_loss"] < trained.details["train"]["first_loss"]
+    engine = TransformersEngine.load(str(stages.made["merge"].folder))
+    (answer,) = engine.generate([[Message("user", "高血压患者")]], max_new_tokens=8)
+    assert answer.tokens > 0
+    (likelihood,) = engine.log_likelihoods([([Message("user", "首选什么药？")], "高血压")])
+    assert likelihood.tokens == 3
 
 
 def test_a_stage_twice_gives_the_same_bytes(stages):
