@@ -7,7 +7,7 @@ caught and never mis-masked.
 Reasoning is ``<think>…</think>`` at the start of an answer. An answer is trained behind the generation prompt that
 asks for it: the thinking one if it has reasoning, the other if not. Which earlier answers keep theirs is up to the
 template: Qwen3 prints reasoning, and the empty block that stands for none, after the last question only, and so the
-answers before it are trained without either.
+answers before it are trained without either (``keeps_answers``).
 """
 
 import hashlib
@@ -114,6 +114,25 @@ class Renderer:
                     f"message {index + 1} (assistant) is empty; give it a text or leave the row out"
                 )
         return self._fill(messages, tools, generation=False)
+
+    def keeps_answers(self, messages: Sequence[Message], *, tools: Tools = ()) -> bool:
+        """Whether every trained answer is shown, once others follow it, as it is shown when it is the last.
+
+        If not (Qwen3), earlier answers of the conversation are trained in a form that no prompt asks for. Raises as
+        ``conversation`` does.
+        """
+        messages = self._as_trained(messages)
+        shape, pieces = shape_of(messages, tools), [pieces_of(message) for message in messages]
+        whole = self._render(shape, pieces, generation=False)
+        answered = (
+            end
+            for end, message in enumerate(messages[:-1], start=1)
+            if message.role == "assistant" and message.train
+        )
+        return all(
+            whole.startswith(self._render(shape.before(end), pieces[:end], generation=False))
+            for end in answered
+        )
 
     def preference(self, prompt: Sequence[Message], answer: str) -> tuple[Segment, ...]:
         """``prompt`` and ``answer`` as a conversation in which only the answer is trained. Raises as it does."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 from xinglin.data.blocks import Blocks, Row
 from xinglin.data.hindsight import PreferenceReader, Reading, Unused, is_chain
 from xinglin.data.overlength import Fitted, OverLength, Policy, Trainable, fit_many
-from xinglin.data.records import Origin, Preference, Question, Record, from_json, texts
+from xinglin.data.records import Conversation, Origin, Preference, Question, Record, from_json, texts
 from xinglin.data.rendering import Renderer
 from xinglin.data.shards import Shards, ShardWriter
 from xinglin.errors import DataError
@@ -83,6 +83,8 @@ class Tokenising:
     """Train every token of a conversation, not only its answers."""
     preferences: Reading = "pairs"
     """What preferences are read as: pairs of sequences, or conversations (``hindsight.py``)."""
+    apart: bool = False
+    """Each answer of a conversation ends a sequence of its own, where the template would change it otherwise."""
 
 
 def shard_key(content: str, how: Tokenising, span: Span | None = None) -> str:
@@ -91,7 +93,7 @@ def shard_key(content: str, how: Tokenising, span: Span | None = None) -> str:
     ``content`` is the hash of the whole file, of which the shards may hold a span.
     """
     settings = [how.renderer.fingerprint, how.max_tokens, how.policy, how.contiguous, how.train_all]
-    facts = [_VERSION, content, *settings, how.preferences, span]
+    facts = [_VERSION, content, *settings, how.preferences, how.apart, span]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -104,12 +106,13 @@ def open_shards(
     places: list[Path],
     records: int | None = None,
     preferences: Reading = "pairs",
+    apart: bool = False,
 ) -> Shards:
     """The token shards of the split in ``path``: from the first of ``places`` that has them, else made in the last.
 
-    ``records``, how many the split has, is for the progress display; ``preferences`` is what they are read as.
+    ``records``, how many the split has, is for the progress display; the last two are those of ``Tokenising``.
     """
-    how = Tokenising(renderer, max_tokens, policy, preferences=preferences)
+    how = Tokenising(renderer, max_tokens, policy, preferences=preferences, apart=apart)
     folder = find_shards(shard_key(sha256(path), how), places)
     if not folder.is_dir():
         with progress(records, f"tokenising {path.stem}") as bar:
@@ -200,17 +203,34 @@ def _fitted(
     views: list[tuple[int, Trainable]] = []
     for place, record in enumerate(chunk):
         try:
-            views += [(place, view) for view in reader.read(record)]
+            read = reader.read(record)
+            made = [view for each in read for view in _apart(each, how.renderer)] if how.apart else read
+            views += [(place, view) for view in made]
         except Unused as unused:
             reason, detail = unused.args
             over.drop(record, reason, detail)
             yield place, Fitted(place, reason=reason, detail=detail)
     limit = sys.maxsize if how.contiguous else how.max_tokens
-    made = [view for _, view in views]
+    records = [view for _, view in views]
     for fitted in fit_many(
-        made, how.renderer, max_tokens=limit, policy=how.policy, counter=over, whole=is_chain
+        records, how.renderer, max_tokens=limit, policy=how.policy, counter=over, whole=is_chain
     ):
         yield views[fitted.index][0], fitted
+
+
+def _apart(record: Trainable, renderer: Renderer) -> list[Trainable]:
+    """A conversation that ends on each of its trained answers, if the template changes what is not at the end."""
+    if not isinstance(record, Conversation):
+        return [record]
+    messages = record.messages
+    try:
+        if renderer.keeps_answers(messages, tools=record.tools):
+            return [record]
+    except DataError:
+        return [record]  # the reason is found, and counted, when it is rendered
+    history = [replace(message, train=False) for message in messages]
+    answers = [at for at, message in enumerate(messages) if message.role == "assistant" and message.train]
+    return [replace(record, messages=(*history[:at], messages[at])) for at in answers]
 
 
 def _write(writer: ShardWriter, rows: Iterable[Row]) -> None:

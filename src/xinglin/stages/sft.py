@@ -20,6 +20,10 @@ class Config(TrainingConfig):
     answers without behind the other; ``keep`` trains all behind the first, so that those without begin with an empty
     block, and the model is always asked to think; ``drop`` leaves the reasoning out.
     Default: what the model was trained with before, else ``auto``."""
+    answers: Literal["together", "apart"] = "together"
+    """Whether a conversation is one sequence. ``apart`` matters for templates that show an answer otherwise once
+    another follows it, as Qwen3's does with reasoning and its empty block: each answer then ends a sequence of its
+    own and is trained behind exactly the prompt that asks for it, for more tokens. Others stay together."""
     preferences: Literal["chosen", "hindsight"] | None = None
     """For a split of preferences: train on the chosen answers, each once (HFFT); or on both, asked for by quality
     (Chain of Hindsight, arXiv 2302.02676)."""
@@ -36,7 +40,9 @@ def run(config: Config, run: StageRun) -> Outcome:
     from xinglin.train.supervised import Supervised
 
     _check_splits(config, run)
-    batches = Supervised(config.preferences or "pairs", config.curriculum, config.regulariser)
+    batches = Supervised(
+        config.preferences or "pairs", config.answers == "apart", config.curriculum, config.regulariser
+    )
     outcome = train(open_session(config, run, reasoning=config.reasoning), batches)
     return replace(outcome, details={**outcome.details, **batches.details})
 

@@ -20,13 +20,15 @@ class Supervised:
 
     reading: Reading
     """What preferences are read as."""
+    apart: bool = False
+    """Each answer ends a sequence of its own, where that changes it."""
     curriculum: Curriculum | None = None
     regulariser: Regulariser | None = None
     details: dict[str, Any] = field(default_factory=dict)
     """What the report says about the order of the training split; filled by the call."""
 
     def __call__(self, session: Session, split: str, *, training: bool) -> Batches:
-        shards = session.shards(split, preferences=self.reading)
+        shards = session.shards(split, preferences=self.reading, apart=self.apart)
         objective = Objective.of(shards)
         steps: Steps = session.plan(shards, training=training)
         if training and self.curriculum:
