@@ -8,7 +8,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from xinglin.config.tiny import ARCHITECTURES
 from xinglin.data.packing import pack_groups, pack_sequences
-from xinglin.models.attention import isolated, packed_attention
+from xinglin.models import attention
+from xinglin.models.attention import isolated, packed_attention, per_sequence_attention
 from xinglin.models.packed import PackedModel
 
 WANTS = ("log_probs", "entropy", "hidden", "last_hidden")
@@ -95,8 +96,6 @@ def test_sharing_is_tried_out(tiny, architecture):
 
 
 def test_an_attention_that_knows_no_shared_beginning_is_found_out(tiny, monkeypatch):
-    import xinglin.models.attention as attention
-
     monkeypatch.setattr(attention, "_complete", lambda states, packed: states.split(packed.lengths, dim=2))
     model = tiny()
     assert isolated(model)
@@ -120,3 +119,56 @@ def test_wants_are_what_they_say(tiny):
     torch.testing.assert_close(model.lm_head(hidden).log_softmax(-1), logits[at])
     torch.testing.assert_close(model.lm_head(last).log_softmax(-1), logits[-1:])
     torch.testing.assert_close(weighted, -0.25 * log_probs.sum())
+
+
+def bottom_right(
+    query, key, value, boundaries, key_boundaries, most, most_keys, *, scale, window_size, enable_gqa
+):
+    """What FlashAttention computes for variable lengths: (T, heads, width); query i of q sees keys to k - q + i."""
+    left, _ = window_size
+    key, value = (states.repeat_interleave(query.shape[1] // states.shape[1], 1) for states in (key, value))
+    assert enable_gqa and most == max(boundaries.diff()) and most_keys == max(key_boundaries.diff())
+    pieces = []
+    for number in range(len(boundaries) - 1):
+        own = slice(boundaries[number], boundaries[number + 1])
+        seen = slice(key_boundaries[number], key_boundaries[number + 1])
+        scores = torch.einsum("qhd,khd->hqk", query[own], key[seen]) * scale
+        _, queries, keys = scores.shape
+        distance = torch.arange(keys - queries, keys)[:, None] - torch.arange(keys)
+        hidden = (distance < 0) | (distance > left if left >= 0 else False)
+        weights = scores.masked_fill(hidden, float("-inf")).softmax(-1)
+        pieces.append(torch.einsum("hqk,khd->qhd", weights, value[seen]))
+    return torch.cat(pieces)
+
+
+@pytest.mark.parametrize("window", [None, 5])
+def test_the_gpu_is_asked_for_the_same(monkeypatch, window):
+    """The one call that CUDA gets, answered here by the definition of what it computes."""
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", bottom_right)
+    packed = pack_groups(random_groups(3))
+    assert packed.shared
+    torch.manual_seed(0)
+    total = packed.input_ids.shape[1]
+    query, key, value = (torch.randn(1, heads, total, 8) for heads in (4, 2, 2))
+    expected, _ = per_sequence_attention(
+        torch.nn.Identity(), query, key, value, None, packed=packed, scaling=0.3, sliding_window=window
+    )
+    found = attention._varlen(query, key, value, packed, 0.3, window, True)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_shared_equals_separate_on_a_gpu(tiny, architecture):
+    """In bfloat16, to a few of its steps: FlashAttention for queries that are fewer than their keys."""
+    model = tiny(architecture).to("cuda", torch.bfloat16)
+    groups = random_groups(5)
+    wrapper = PackedModel(model)
+    assert isolated(model, share=True)
+    with packed_attention(model), torch.no_grad():
+        shared, separate = (
+            wrapper(packed.to("cuda"), want="log_probs")
+            for packed in (pack_groups(groups), pack_sequences([each for group in groups for each in group]))
+        )
+    torch.testing.assert_close(shared, separate, rtol=0, atol=0.1)
