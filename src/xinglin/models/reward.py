@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from peft import PeftModel
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from xinglin.data.packing import Packed, first_fit, pack_groups
@@ -69,7 +69,9 @@ class RewardModel:
         core: Any = model.core
         self.model = model
         self.renderer = renderer
-        self.head: nn.Module = (core.score if head is None else head).float()
+        self.head = head
+        if head is None and core.score.weight.dtype != torch.float32:
+            core.score.float()
         self.active = active
         self.scale = scale
         self.context_tokens: int = getattr(core.config, "max_position_embeddings", None) or _UNBOUNDED
@@ -172,8 +174,7 @@ class RewardModel:
         with self._scoring(), torch.no_grad():
             for members in first_fit(costs, self.batch_tokens):
                 chosen = [parts[index][1] for index in members]
-                last_hidden = self.model(self._packed(chosen), want="last_hidden")
-                found = read_scores(self.head, last_hidden).split([len(part) for part in chosen])
+                found = self._read(self._packed(chosen)).split([len(part) for part in chosen])
                 for index, values in zip(members.tolist(), found, strict=True):
                     scores[index] = values.tolist()
                 if progress:
@@ -182,6 +183,13 @@ class RewardModel:
         for (number, _), values in zip(parts, scores, strict=True):
             result[number] += values
         return result
+
+    def _read(self, packed: Packed) -> Tensor:
+        """(S,) scores. A head of the model's own is read within its ``forward``, where sharded weights are whole."""
+        if self.head is None:
+            scores: Tensor = self.model(packed, want="scores")
+            return scores
+        return read_scores(self.head, self.model(packed, want="last_hidden"))
 
     def _parts(self, group: Sequence[Ids]) -> Iterator[list[Ids]]:
         """``group`` in runs that may share their beginning and fit into a batch."""
