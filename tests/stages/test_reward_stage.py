@@ -7,9 +7,10 @@ import pytest
 import torch
 from stage_toys import Stages
 
+from xinglin.config.recipe import load_recipe
 from xinglin.data.records import Message
 from xinglin.data.sources import Source
-from xinglin.errors import DataError, ModelError, TrainingError
+from xinglin.errors import DataError, ModelError, RecipeError, TrainingError
 from xinglin.evaluate.scoring import score
 from xinglin.models.load import load_model
 from xinglin.models.merge import merge_stack
@@ -189,3 +190,24 @@ def test_pairs_of_one_row_stay_on_one_side_of_a_hold_out(stages, tmp_path):
         prompts[split] = {json.loads(line)["prompt"][0]["content"] for line in lines}
         assert len(lines) == 3 * len(prompts[split])
     assert not prompts["many"] & prompts["many_dev"] and 30 < len(prompts["many_dev"]) < 90
+
+
+def test_only_what_scores_takes_a_reward_model(tmp_path):
+    """Said when the recipe is checked, before any work."""
+    text = """
+model: tiny:qwen3
+stages:
+  data: {kind: data, splits: {pairs: {sources: [{path: "sample:preferences"}]}}}
+  reward: {kind: reward, split: pairs}
+  sft: {kind: sft, split: pairs}
+  exam: {kind: evaluate, models: [stage:reward], benchmarks: [{name: dialogue, split: pairs}]}
+  merge: {kind: merge, model: stage:reward}
+"""
+    (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(tmp_path / "r.yaml")
+    places = ("stages.exam.models.0", "stages.merge.model")
+    found = {problem.key: problem.message for problem in refused.value.problems}
+    assert found == dict.fromkeys(
+        places, "stage 'reward' makes a reward model, this needs a model or an adapter"
+    )
