@@ -197,7 +197,8 @@ class RolloutSteps:
 
     @property
     def _schedule(self) -> list[Begun]:
-        assert self._begun is not None
+        if self._begun is None:
+            self._begun = self._read_schedule(len(self))
         return self._begun
 
     def _begin(self, step: int) -> int:
