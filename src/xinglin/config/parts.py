@@ -146,6 +146,9 @@ class TrainingConfig(StageConfig):
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the matrix products. ``auto``: bf16 on CUDA, fp32 elsewhere."""
+    sharding: Literal["none", "full"] = "none"
+    """Of weights, gradients and optimizer state over several processes (``torchrun``): ``none``, each has all of them
+    (DDP); ``full``, each has a part (FSDP2), for models that do not fit otherwise. Alone, both mean the same."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Recompute activations to save memory. ``auto``: only when the forecast does not fit."""
     kernels: Literal["auto", "plain"] = "auto"
@@ -168,14 +171,14 @@ class TrainingConfig(StageConfig):
     early_stop: Positive | None = None
     """Stop after this many evaluations without a lower loss."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> "TrainingConfig":
-        if self.batch_size and self.batch_tokens:
     @property
     def eval_splits(self) -> list[str]:
         """The splits that are watched; the first one decides which step is the best."""
         return [self.eval_split] if self.eval_split else []
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainingConfig":
+        if self.batch_size and self.batch_tokens:
             raise ValueError("batch_size and batch_tokens exclude each other; keep one")
         if (self.keep_best or self.early_stop or self.eval_every_steps) and not self.eval_split:
             raise ValueError("keep_best, early_stop and eval_every_steps need an eval_split")
@@ -187,4 +190,12 @@ class TrainingConfig(StageConfig):
         ):
             if self.tuning != "lora" and not off:
                 raise ValueError(f"{key} is for tuning: lora, not for {self.tuning}; leave it out")
+        if self.sharding == "full":
+            for key, value, possible in (
+                ("optimizer.name", self.optimizer.name, self.optimizer.name == "adamw"),
+                ("quantization", self.quantization, self.quantization == "none"),
+                ("precision", self.precision, self.precision != "fp16"),
+            ):
+                if not possible:
+                    raise ValueError(f"sharding full does not work with {key} {value}; change one of them")
         return self

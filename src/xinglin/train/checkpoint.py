@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from xinglin.errors import CheckpointError
 from xinglin.runtime import atomic
 from xinglin.runtime.artifact import sha256
+from xinglin.train.sharding import at_rest, part, whole
 
 MANIFEST = "manifest.json"
 KEEP = 2
@@ -26,21 +27,26 @@ class Checkpoint(NamedTuple):
     """Step, counters, best loss: what the loop needs besides."""
 
 
-def trainable_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The trainable parameters by name, on the CPU; tied ones once."""
-    return {
-        name: parameter.detach().cpu().contiguous()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
+def trainable_weights(model: nn.Module, *, keep: bool = True) -> dict[str, Tensor]:
+    """The trainable parameters by name, whole, on the CPU; tied ones once. Every process of a sharded model must ask;
+    where not ``keep``, the answer is empty."""
+    at_rest(model)
+    found = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            tensor = whole(parameter.detach())
+            if keep:
+                found[name] = tensor.cpu().contiguous()
+    return found
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copy ``weights`` into the trainable parameters of the same names."""
+    """Copy ``weights`` into the trainable parameters of the same names, or each process's part of them."""
+    at_rest(model)
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, tensor in weights.items():
-            parameters[name].copy_(tensor)
+            parameters[name].copy_(part(tensor, of=parameters[name]))
 
 
 def save(root: Path, checkpoint: Checkpoint) -> None:
@@ -71,22 +77,24 @@ def steps(root: Path) -> list[Path]:
     return sorted(root.glob("step-*")) if root.is_dir() else []
 
 
-def newest(root: Path) -> tuple[Checkpoint | None, list[str]]:
+def newest(root: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that verifies, and a sentence for each newer one that does not."""
     complaints: list[str] = []
     for folder in reversed(steps(root)):
         fault = damage(folder)
         if fault is None:
-            return (
-                Checkpoint(
-                    load_file(folder / "weights.safetensors"),
-                    torch.load(folder / "optimizer.pt", weights_only=True),
-                    json.loads((folder / "state.json").read_text(encoding="utf-8")),
-                ),
-                complaints,
-            )
+            return folder, complaints
         complaints.append(f"{folder}: {fault}; it is left out")
     return None, complaints
+
+
+def load(folder: Path) -> Checkpoint:
+    """What ``save`` has written to ``folder``."""
+    return Checkpoint(
+        load_file(folder / "weights.safetensors"),
+        torch.load(folder / "optimizer.pt", weights_only=True),
+        json.loads((folder / "state.json").read_text(encoding="utf-8")),
+    )
 
 
 def damage(folder: Path) -> str | None:
@@ -104,11 +112,11 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def save_best(folder: Path, model: nn.Module, step: int) -> None:
+def save_best(folder: Path, weights: dict[str, Tensor], step: int) -> None:
     """Keep the trainable weights of ``step`` as the best so far."""
 
     def fill(aside: Path) -> None:
-        save_file(trainable_weights(model), aside / "weights.safetensors", metadata={"step": str(step)})
+        save_file(weights, aside / "weights.safetensors", metadata={"step": str(step)})
         _seal(aside)
 
     atomic.remove_folder(folder)

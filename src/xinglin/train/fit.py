@@ -5,14 +5,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from xinglin.data.records import Conversation, Preference, Question
+import numpy as np
+
+from xinglin.data.encoding import Encoded
 from xinglin.data.shards import Shards
-from xinglin.data.splits import read_split, split_file
-from xinglin.errors import ModelError, TrainingError
+from xinglin.errors import TrainingError
 from xinglin.models.adapt import count_parameters
 from xinglin.report.plots import loss_plot
 from xinglin.runtime.artifact import interval
 from xinglin.runtime.stage_run import Outcome
+from xinglin.train import processes, sharding
 from xinglin.train.batches import Batches, shard_batches
 from xinglin.train.lints import Facts, heed, lint, lint_splits
 from xinglin.train.loop import Loop, Schedule, State
@@ -114,17 +116,18 @@ def split_batches(
     return shard_batches(shards, steps, built, split=split, share=session.share)
 
 
-def finish(
-    session: Session, loop: Loop, state: State, *, shown: list[list[Any]] | None = None
-) -> Outcome:
+def finish(session: Session, loop: Loop, state: State, *, shown: list[list[Any]] | None = None) -> Outcome:
     """Save the model and plot the loss (first process only), and sum the run up.
 
-    ``shown``: an example of what was trained on, as [text, trained] pieces. Default: the first record of the split.
+    ``shown``: an example of what was trained on, as [text, trained] pieces. Default: a sequence of the first step.
     """
-    if session.accelerator.is_main_process:
-        save_model(session)
+    first = session.accelerator.is_main_process
+    with sharding.plain(session.model, keep=first):
+        if first:
+            save_model(session)
+    if first:
         loss_plot(session.run.out / "metrics.jsonl", session.run.out / "loss.png")
-    return _outcome(session, loop, state, example(session) if shown is None else shown)
+    return _outcome(session, loop, state, example(session, loop.batches) if shown is None else shown)
 
 
 def _outcome(session: Session, loop: Loop, state: State, shown: list[list[Any]]) -> Outcome:
@@ -137,7 +140,9 @@ def _outcome(session: Session, loop: Loop, state: State, shown: list[list[Any]])
         "trained_tokens": state.trained_tokens,
         "seconds": round(state.seconds, 1),
         "tokens_per_second": round(speed, 1),
-        "peak_memory_bytes": peak_memory_bytes(session.accelerator.device),
+        "processes": session.accelerator.num_processes,
+        "sharding": session.config.sharding,
+        "peak_memory_bytes": max(processes.gather_rows([peak_memory_bytes(session.accelerator.device)])),
         "forecast_memory_bytes": session.expected.peak,
         "forecast_seconds": round(session.expected.seconds, 1) if session.expected.seconds else None,
         "parameters": total,
@@ -155,18 +160,10 @@ def _outcome(session: Session, loop: Loop, state: State, shown: list[list[Any]])
     return Outcome(kind, metrics, {"train": details, "example": shown})
 
 
-def example(session: Session) -> list[list[Any]]:
-    """The first record of the training split as the model sees it: [text, trained] pieces."""
-    path = split_file(session.run.artifact(session.config.data or ""), session.config.split)
-    record = next(read_split(path), None)
-    if record is None:
-        raise ModelError(f"{path}: empty")
-    renderer = session.renderer
-    if isinstance(record, Conversation):
-        segments = renderer.conversation(record.messages)
-    elif isinstance(record, Preference):
-        segments = renderer.preference(record.prompt, record.chosen)
-    else:
-        assert not isinstance(record, Question)  # their shards could not have been made
-        segments = renderer.document(record.text)
-    return renderer.visible(renderer.encode([segments])[0])
+def example(session: Session, batches: Batches) -> list[list[Any]]:
+    """A sequence of the first step as the model sees it: [text, trained] pieces."""
+    group = next(indices for part in batches.steps[0].micro_batches for indices in part if len(indices))
+    packed = next(batches.pack(group[: batches.objective.group]).apart())
+    weights = np.zeros(packed.lengths[0], dtype=np.float32)
+    weights[packed.predictors.numpy() + 1] = 1 if packed.weights is None else packed.weights.numpy()
+    return session.renderer.visible(Encoded(packed.input_ids[0].numpy(), weights))

@@ -8,6 +8,7 @@ from xinglin.data.packing import Example, Ints, Packed, Plan, Step, pack_sequenc
 from xinglin.data.shards import Shards
 from xinglin.errors import TrainingError
 from xinglin.models.packed import sequence_sums
+from xinglin.train.batches import turns
 from xinglin.train.objectives.dpo import Objective
 from xinglin.train.reference import measuring, summed_log_probs, without_adapter
 from xinglin.train.session import Session
@@ -36,11 +37,11 @@ class KlBaseline:
         accelerator = self.session.accelerator
         total = torch.zeros((), device=accelerator.device)
         with measuring(model), accelerator.autocast():
-            for indices in step.micro_batches[accelerator.process_index]:
+            for indices, share in turns(step, accelerator):
                 pairs = indices[::2] // 2
                 packed = self._pack(pairs).to(accelerator.device)
                 policy = sequence_sums(model(packed, want="log_probs"), packed)
-                total += (policy - self._reference(model, packed, pairs)).sum()
+                total += share * (policy - self._reference(model, packed, pairs)).sum()
         summed: Tensor = accelerator.reduce(total, "sum")  # type: ignore[assignment]
         self.objective.kl = (summed / step.groups).clamp_min(0)
 

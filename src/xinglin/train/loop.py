@@ -1,7 +1,7 @@
 """The only training loop: batches, accumulation, clipping, schedule, logging, evaluating, saving, resuming.
 
 A step is a pure function of the weights and its number: the plan says which sequences it takes, and random
-numbers (dropout) start from (seed, step). A resumed run therefore repeats an uninterrupted one bit by bit.
+numbers (dropout) start from (seed, step, process). A resumed run therefore repeats an uninterrupted one bit by bit.
 """
 
 import math
@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from xinglin.config.parts import Optimizer
 from xinglin.data.packing import Step
 from xinglin.errors import Interrupted, TrainingError
 from xinglin.models.packed import PackedModel
 from xinglin.runtime.progress import progress
-from xinglin.train import checkpoint
-from xinglin.train.batches import Batches
+from xinglin.train import checkpoint, processes, sharding
+from xinglin.train.batches import Batches, turns
 from xinglin.train.meter import Meter, MetricsFile, Sums, Values, peak_memory_bytes, ratios
 from xinglin.train.optim import build_optimizer, set_rate, step_unless
 from xinglin.train.schedule import learning_rate
@@ -91,19 +90,23 @@ class Loop:
         """Train to the end of the steps, from the newest checkpoint that verifies."""
         self.state = State()
         self.model.to(self.accelerator.device)
+        self.wrapped = sharding.wrap(self.model, self.accelerator)
         self.optimizer = build_optimizer(self.model, self.optimizer_config)
+        self.prepared = self.accelerator.prepare_optimizer(self.optimizer)
         self._resume()
         self.saved_step = self.state.step
-        self.wrapped, self.prepared = self.accelerator.prepare(self.model, self.optimizer)
-        self.metrics = MetricsFile(self.out, resume_step=self.state.step)
+        self.metrics = (
+            MetricsFile(self.out, resume_step=self.state.step) if self.accelerator.is_main_process else None
+        )
         self.meter = Meter()
         try:
             with progress(len(self.batches.steps), "training") as bar:
                 bar.advance(self.state.step)
                 self._run(bar)
         finally:
-            self.metrics.close()
-        if self.schedule.keep_best and (self.scratch / "best").is_dir():
+            if self.metrics:
+                self.metrics.close()
+        if self.schedule.keep_best and processes.by_first((self.scratch / "best").is_dir):
             self._load_best()
         return self.state
 
@@ -130,7 +133,7 @@ class Loop:
 
     def _after(self, bar: Any) -> None:
         done = self.state.step
-        stop = self.stop_requested()
+        stop = processes.any_process(self.stop_requested())
         evaluate = self.schedule.eval_every and done % self.schedule.eval_every == 0
         save = stop or done % self.schedule.save_every == 0
         fields: dict[str, Any] = {}
@@ -152,22 +155,22 @@ class Loop:
         self.wrapped.train()
         objective = self.batches.objective
         weight = max(objective.weight(step), 1.0)
-        mine = step.micro_batches[self.accelerator.process_index]
+        mine = turns(step, self.accelerator)
         sums = Sums(weight)
         self.batches.before(self.wrapped, step)
-        for index, indices in enumerate(mine):
+        for number_done, (indices, share) in enumerate(mine, start=1):
             packed = self.batches.pack(indices).to(self.accelerator.device)
-            last = index == len(mine) - 1
+            last = number_done == len(mine)
             with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
                 with self.accelerator.autocast():
                     loss, metrics = objective.loss(self.wrapped, packed, indices)
-                self.accelerator.backward(loss * (self.accelerator.num_processes / weight))
-            sums.add(loss, metrics)
+                self.accelerator.backward(loss * (share * self.accelerator.num_processes / weight))
+            sums.add(loss, metrics, share)
         values = sums.over_processes(self.accelerator)
         norm = self.accelerator.clip_grad_norm_(
             self.wrapped.parameters(), self.optimizer_config.max_grad_norm
         )
-        norm = torch.as_tensor(norm, device=self.accelerator.device)
+        norm = sharding.whole(torch.as_tensor(norm, device=self.accelerator.device))
         if self.accelerator.scaler is None:
             bad = ~(torch.isfinite(norm) & torch.isfinite(values["loss"][0]))
             step_unless(bad, optimizer=self.optimizer, step=self.prepared.step)
@@ -207,7 +210,7 @@ class Loop:
 
     def write(self, row: dict[str, Any]) -> None:
         """A row of ``metrics.jsonl``, from the first process only."""
-        if self.accelerator.is_main_process:
+        if self.metrics:
             self.metrics.write(row)
 
     def _refuse_non_finite(self, number: int, values: Values) -> None:
@@ -228,7 +231,7 @@ class Loop:
             measured.append(means)
             self.write({"kind": "eval", "step": self.state.step, "split": name, **means})
         self.state.evaluated_step = self.state.step
-        self._note_best(measured[0][self.schedule.watch])
+        self._note_best(processes.by_first(lambda: measured[0][self.schedule.watch]))
 
     def mean_over(self, batches: Batches) -> dict[str, float]:
         """Loss and metrics over a whole set, weighted by trained token (or pair): the same for every batch size."""
@@ -237,10 +240,10 @@ class Loop:
             step = batches.steps[number]
             sums = Sums(batches.objective.weight(step))
             batches.before(self.wrapped, step)
-            for indices in step.micro_batches[self.accelerator.process_index]:
+            for indices, share in turns(step, self.accelerator):
                 packed = batches.pack(indices).to(self.accelerator.device)
                 with self.accelerator.autocast():
-                    sums.add(*batches.objective.loss(self.wrapped, packed, indices))
+                    sums.add(*batches.objective.loss(self.wrapped, packed, indices), share)
             for name, (value, weight) in sums.over_processes(self.accelerator).items():
                 entry = total.setdefault(name, [0.0, 0.0])
                 entry[0], entry[1] = entry[0] + value.item(), entry[1] + weight.item()
@@ -251,8 +254,10 @@ class Loop:
         if best is None or (value > best if self.schedule.highest else value < best):
             self.state.best, self.state.best_step = value, self.state.step
             self.state.evaluations_since_best = 0
-            if self.schedule.keep_best and self.accelerator.is_main_process:
-                checkpoint.save_best(self.scratch / "best", self._plain_model(), self.state.step)
+            if self.schedule.keep_best:
+                weights = self._weights()
+                if self.accelerator.is_main_process:
+                    checkpoint.save_best(self.scratch / "best", weights, self.state.step)
             return
         self.state.evaluations_since_best += 1
         patience = self.schedule.early_stop
@@ -260,27 +265,28 @@ class Loop:
 
     def _save(self) -> None:
         self.saved_step = self.state.step
+        weights = self._weights()
+        scaler = self.accelerator.scaler
+        optimizer = {
+            "optimizer": sharding.whole_state(self.optimizer),
+            "scaler": scaler.state_dict() if scaler else {},
+        }
         if self.accelerator.is_main_process:
-            weights = checkpoint.trainable_weights(self._plain_model())
-            scaler = self.accelerator.scaler
-            optimizer = {
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": scaler.state_dict() if scaler else {},
-            }
             content = checkpoint.Checkpoint(weights, optimizer, asdict(self.state))
             checkpoint.save(self.scratch / "checkpoints", content)
-        self.accelerator.wait_for_everyone()
+        processes.wait()
 
     def _resume(self) -> None:
-        found, complaints = checkpoint.newest(self.scratch / "checkpoints")
+        folder, complaints = processes.by_first(lambda: checkpoint.newest(self.scratch / "checkpoints"))
         for complaint in complaints:
             self.say(complaint)
-        if found is None:
+        if folder is None:
             if complaints:
                 self.say("no checkpoint is whole; training starts again")
             return
+        found = checkpoint.load(folder)
         checkpoint.load_weights(self.model, found.weights)
-        self.optimizer.load_state_dict(found.optimizer["optimizer"])
+        sharding.load_whole_state(self.optimizer, found.optimizer["optimizer"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(found.optimizer["scaler"])
         self.state = State(**found.state)
@@ -288,9 +294,8 @@ class Loop:
 
     def _load_best(self) -> None:
         weights, step = checkpoint.load_best(self.scratch / "best")
-        checkpoint.load_weights(self._plain_model(), weights)
+        checkpoint.load_weights(self.model, weights)
         self.say(f"ending with the weights of step {step}, the best evaluation")
 
-    def _plain_model(self) -> nn.Module:
-        model: nn.Module = self.accelerator.unwrap_model(self.wrapped)
-        return model
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return checkpoint.trainable_weights(self.model, keep=self.accelerator.is_main_process)

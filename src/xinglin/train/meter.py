@@ -46,14 +46,16 @@ class Sums:
         self._values: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
 
-    def add(self, loss: Tensor, metrics: Mapping[str, Tensor | tuple[Tensor, Tensor]]) -> None:
-        """A micro-batch's sums; a metric with a weight of its own comes as (sum, weight)."""
+    def add(
+        self, loss: Tensor, metrics: Mapping[str, Tensor | tuple[Tensor, Tensor]], share: float = 1.0
+    ) -> None:
+        """A micro-batch's sums times ``share``; a metric with a weight of its own comes as (sum, weight)."""
         for name, entry in {"loss": loss, **metrics}.items():
             value, weight = entry if isinstance(entry, tuple) else (entry, None)
-            value = value.detach().double()
+            value = value.detach().double() * share
             self._values[name] = self._values[name] + value if name in self._values else value
             if weight is not None:
-                weight = weight.detach().double()
+                weight = weight.detach().double() * share
                 self._weights[name] = self._weights[name] + weight if name in self._weights else weight
 
     def over_processes(self, accelerator: Accelerator) -> dict[str, tuple[Tensor, Tensor]]:

@@ -7,6 +7,7 @@ from xinglin.models.reward import RewardModel, Scale
 from xinglin.runtime.progress import progress
 from xinglin.train.pairs import Pairs
 from xinglin.train.session import Session
+from xinglin.train.sharding import put_together
 
 SCALE_PAIRS = 500
 """Training pairs whose scores say what is usual."""
@@ -17,12 +18,16 @@ def rate_pairs(
 ) -> npt.NDArray[np.float32]:
     """(P, 2) scores of the chosen and the rejected answers, of all pairs or of these ``numbers``.
 
-    In a run of several processes each computes all of them, in step with the others.
+    In a run of several processes each computes all of them.
     """
-    rater = RewardModel(session.model, session.renderer, batch_tokens=session.config.micro_batch_tokens)
     wanted = range(len(pairs.sources)) if numbers is None else numbers.tolist()
     groups = [[pairs.shards[2 * number].ids, pairs.shards[2 * number + 1].ids] for number in wanted]
-    with session.accelerator.autocast(), progress(2 * len(groups), label) as bar:
+    with (
+        put_together(session.model),
+        session.accelerator.autocast(),
+        progress(2 * len(groups), label) as bar,
+    ):
+        rater = RewardModel(session.model, session.renderer, batch_tokens=session.config.micro_batch_tokens)
         return np.array(rater.score_tokens(groups, progress=bar.advance), dtype=np.float32)
 
 

@@ -14,6 +14,8 @@ from xinglin.data.shards import Shards
 from xinglin.models.adapter import weights_fingerprint
 from xinglin.models.packed import sequence_sums
 from xinglin.runtime.progress import progress
+from xinglin.train import processes
+from xinglin.train.batches import turns
 from xinglin.train.session import Session
 
 
@@ -60,7 +62,7 @@ def summed_log_probs(
     """
     facts = f"{content} {weights_fingerprint(session.base)} {session.accelerator.mixed_precision}"
     path = session.run.scratch / f"reference-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.safetensors"
-    if path.is_file():
+    if processes.by_first(path.is_file):
         return load_file(path)["log_probs"]
     device = session.accelerator.device
     model = session.model.to(device)
@@ -69,9 +71,11 @@ def summed_log_probs(
     plain = without_adapter(model) if session.config.continue_ == "same" else nullcontext()
     with measuring(model), plain, session.accelerator.autocast(), progress(len(plan), "reference") as bar:
         for step in range(len(plan)):
-            for indices in plan[step].micro_batches[session.accelerator.process_index]:
+            for indices, share in turns(plan[step], session.accelerator):
                 packed = pack(indices).to(device)
-                result[torch.from_numpy(indices)] = sequence_sums(model(packed, want="log_probs"), packed)
+                result[torch.from_numpy(indices)] += share * sequence_sums(
+                    model(packed, want="log_probs"), packed
+                )
             bar.advance(1)
     found: Any = session.accelerator.reduce(result, "sum")
     log_probs: Tensor = found.cpu()

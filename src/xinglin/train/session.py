@@ -1,5 +1,6 @@
 """What the training stages share: from a config to a loop, and from a finished loop to an artifact."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -10,16 +11,20 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from xinglin.config.parts import TrainingConfig
+from xinglin.data.hindsight import Reading
 from xinglin.data.packing import Plan
-from xinglin.data.rendering import Renderer
+from xinglin.data.rendering import Reasoning, Renderer
 from xinglin.data.shards import Shards
 from xinglin.data.splits import open_shards, require_trained, split_file
 from xinglin.errors import DataError, TrainingError
 from xinglin.models.attention import check_isolation, isolated, packed_attention
+from xinglin.models.kernels import compile_layers, fuse
 from xinglin.models.neftune import Noise
 from xinglin.models.packed import PackedModel
 from xinglin.runtime.stage_run import StageRun
+from xinglin.train import processes
 from xinglin.train.forecast import DEFAULT_BATCH, Outlook, settle
+from xinglin.train.sharding import shard
 from xinglin.train.start import adapt, find_start, load_start
 
 
@@ -44,25 +49,22 @@ class Session:
     """Whether what the sequences of a group begin with in common is computed once."""
     expected: Outlook
 
-    def shards(self, split: str) -> Shards:
-        """The token shards of a split of the stage's data set."""
+    def shards(self, split: str, *, preferences: Reading = "pairs", apart: bool = False) -> Shards:
+        """The token shards of a split of the stage's data set, as ``Tokenising`` describes."""
         artifact = self.run.artifact(self.config.data or "")
         path = split_file(artifact, split)
-        shards = open_shards(
-            path,
-            self.renderer,
-            max_tokens=self.config.max_tokens,
-            policy=self.config.over_length,
-            places=[artifact.folder / "shards", self.run.cache / "shards"],
-            records=artifact.details["splits"][split]["records"],
-        )
-        require_trained(shards, path)
-        window = getattr(self.core.config, "max_position_embeddings", None)
-        if window and longest > window:
-            raise TrainingError(
-                f"split '{split}': {longest} tokens in a sequence, the model's window is {window}; "
-                f"set max_tokens to {window} or less"
+        with processes.first_alone():
+            shards = open_shards(
+                path,
+                self.renderer,
+                max_tokens=self.config.max_tokens,
+                policy=self.config.over_length,
+                places=[artifact.folder / "shards", self.run.cache / "shards"],
+                records=artifact.details["splits"][split]["records"],
+                preferences=preferences,
+                apart=apart,
             )
+        require_trained(shards, path)
         self.refuse_longer(shards.meta["lengths"]["max"], split)
         return shards
 
@@ -72,6 +74,12 @@ class Session:
         Raises:
             TrainingError: names the longest and the window.
         """
+        window = getattr(self.core.config, "max_position_embeddings", None)
+        if window and longest > window:
+            raise TrainingError(
+                f"split '{split}': {longest} tokens in a sequence, the model's window is {window}; "
+                f"set max_tokens to {window} or less"
+            )
 
     def packed(self) -> AbstractContextManager[None]:
         """Within, the model takes packed batches; without packing it keeps its own attention."""
@@ -96,8 +104,18 @@ class Session:
         )
 
 
-def open_session(config: TrainingConfig, run: StageRun) -> Session:
+def open_session(
+    config: TrainingConfig,
+    run: StageRun,
+    *,
+    head: Callable[[PreTrainedModel, Renderer], PreTrainedModel] | None = None,
+    reasoning: Reasoning | None = None,
+) -> Session:
     """Load and adapt the model.
+
+    Args:
+        reasoning: as ``Renderer`` takes it.
+        head: puts another head on the language model, before the weights that are trained are chosen.
 
     Raises:
         TrainingError: the precision is not to be had on this device.
@@ -109,29 +127,39 @@ def open_session(config: TrainingConfig, run: StageRun) -> Session:
     if data.details["splits"][config.split].get("held_out"):
         raise DataError(f"split '{config.split}' is held out for evaluation; train on another one")
     set_seed(run.seed)
-    accelerator = Accelerator(
-        mixed_precision=_mixed_precision(config.precision), cpu=not torch.cuda.is_available()
-    )
+    accelerator = processes.open_accelerator(config.precision)
+    sharded = config.sharding == "full" and accelerator.num_processes > 1
     start = find_start(
         config,
         model=run.model(config.model or "base"),
         seed=run.seed,
         tokenizer_folder=data.folder / "tokenizer",
     )
-    expected = settle(config, run, processes=accelerator.num_processes)
+    expected = processes.by_first(
+        lambda: settle(config, run, processes=accelerator.num_processes, sharded=sharded)
+    )
     core, tokenizer = load_start(config, start, dtype=_frozen_dtype(config, accelerator))
     base_dtype = core.dtype
     core.config.use_cache = False
     if config.packing:
         check_isolation(core)
     share = config.packing and isolated(core, share=True)
-    renderer = Renderer(tokenizer, template=config.template or data.config.get("template"))
+    renderer = Renderer(
+        tokenizer, template=config.template or data.config.get("template"), reasoning=reasoning
+    )
+    if config.kernels == "auto":
+        fuse(core)
+    if config.compile:
+        compile_layers(core)
     if expected.work.checkpointing:
         core.activation_checkpointing_enable()
+    core = head(core, renderer) if head else core
     adapted = adapt(core, config, start, seed=run.seed)
     model = PackedModel(adapted)
     if config.neftune_alpha:
         Noise(model, alpha=config.neftune_alpha)
+    if sharded:
+        shard(model, accelerator)
     return Session(
         config,
         run,
@@ -147,14 +175,6 @@ def open_session(config: TrainingConfig, run: StageRun) -> Session:
         share,
         expected,
     )
-
-
-def _mixed_precision(precision: str) -> str:
-    if precision == "fp16" and not torch.cuda.is_available():
-        raise TrainingError("precision fp16 needs a CUDA device; use bf16, fp32 or auto")
-    if precision == "auto":
-        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-    return {"fp32": "no"}.get(precision, precision)
 
 
 def _frozen_dtype(config: TrainingConfig, accelerator: Accelerator) -> torch.dtype | None:
