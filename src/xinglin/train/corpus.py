@@ -1,7 +1,7 @@
 """The splits that a pretraining stage reads, mixed, and what was read of each in the end."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -115,7 +115,7 @@ class _SumsOf:
 @contextmanager
 def open_corpus(
     session: Session, readings: Sequence[Reading], *, contiguous: bool, window_parts: int
-) -> Iterator[Corpus]:
+) -> Generator[Corpus]:
     """Tokenise what is needed first, and the rest in the background for as long as the context lasts.
 
     Raises:
