@@ -8,9 +8,9 @@ from xinglin.config.parts import Above, AtLeastZero
 from xinglin.config.rl import RolloutConfig
 from xinglin.runtime.stage_run import StageRun
 from xinglin.stages._rewards import LIBRARY, Rewards
-from xinglin.stages._training import PRODUCES, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, produces, sources
 
-__all__ = ["LIBRARY", "PRODUCES", "KlConfig", "RewardedConfig", "plan", "produces", "sources"]
+__all__ = ["DISTRIBUTED", "LIBRARY", "PRODUCES", "KlConfig", "RewardedConfig", "plan", "produces", "sources"]
 
 
 class RewardedConfig(RolloutConfig):
