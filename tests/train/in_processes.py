@@ -13,9 +13,11 @@ TESTS = Path(__file__).parent.parent
 
 
 def run_in_processes(jobs, *, processes=2, timeout=240):
-    """Run ``jobs``, each {"folder", "kind", "settings", "name", "stop_rank", "stop_after"}, one after another.
+    """Run ``jobs`` one after another, in all processes: {"folder", "check": a function of process_checks.py}, or
+    {"folder", "kind", "settings", "name"} for a stage, and with "stop_rank" and "stop_after" for one that is
+    interrupted when this process asks for the nth time whether to stop.
 
-    Returns what each process said, per job: the outcome's ``train`` details, or the name of the exception.
+    Returns what each process said, per job: the outcome's ``train`` details, or that it was interrupted.
     """
     port = _free_port()
     started = []
@@ -49,17 +51,23 @@ def run_in_processes(jobs, *, processes=2, timeout=240):
 
 def main():
     sys.path.insert(0, str(TESTS / "stages"))
+    import process_checks
     from stage_toys import Stages
 
     from xinglin.errors import Interrupted
     from xinglin.runtime.artifact import Artifact
+    from xinglin.train.processes import open_accelerator
 
+    open_accelerator("fp32")
     rank = int(os.environ["RANK"])
     for job in json.loads(sys.stdin.read()):
         folder = Path(job["folder"])
+        if "check" in job:
+            getattr(process_checks, job["check"])(folder)
+            print("RESULT", json.dumps("checked"), flush=True)
+            continue
         stages = Stages(folder)
-        for name in job.get("made", ["data"]):
-            stages.made[name] = Artifact.load(folder / name)
+        stages.made["data"] = Artifact.load(folder / "data")
         stop = job.get("stop_after") if job.get("stop_rank") == rank else None
         try:
             made = stages.run(job["kind"], job["settings"], name=job["name"], stop_after=stop)

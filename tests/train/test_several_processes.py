@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from xinglin.train.meter import read_rows
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "stages"))
-from stage_toys import Stages  # noqa: E402
+from stage_toys import Stages
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -31,15 +31,34 @@ SMALL = {
     "optimizer": {"learning_rate": 3e-3, "epsilon": 1e-5, "max_grad_norm": 0.5},
 }
 LORA = {"tuning": "lora", "lora": {"rank": 4}}
+ROLLOUTS = {
+    "rewards": [{"name": "length", "shortest": 1, "longest": 4, "edge": 4.0}],
+    "max_new_tokens": 8,
+    "rollout_prompts": 10,
+}
 CASES = {
     "sft": ("sft", {"tuning": "full", "eval_split": "dev", "keep_best": True, "eval_every_steps": 2}),
     "sft_lora": ("sft", {**LORA, "gradient_checkpointing": "on"}),
+    "sft_phases": (
+        "sft",
+        {
+            **LORA,
+            "split": "pairs",
+            "preferences": "hindsight",
+            "curriculum": {"by": "ifd", "buckets": 2},
+            "regulariser": {"split": "documents", "weight": 0.5, "batch_size": 3},
+        },
+    ),
     "pretrain_freeze": ("pretrain", {"split": "documents", "tuning": "freeze"}),
     "dpo": ("dpo", {**LORA, "split": "pairs"}),
     "dpo_adapter_off": ("dpo", {**LORA, "split": "pairs", "reference": "adapter_off"}),
     "reward": ("reward", {**LORA, "split": "pairs"}),
+    "ppo": ("ppo", {**LORA, **ROLLOUTS, "value": "adapter", "kl_target": 1.0, "max_update_kl": 0.5}),
+    "ppo_full": ("ppo", {"tuning": "full", **ROLLOUTS, "value": "shared"}),
+    "grpo": ("grpo", {**LORA, **ROLLOUTS, "answers_per_prompt": 3, "batch_size": 15, "beta": 0.1}),
 }
 QUICK = ("sft", "dpo_adapter_off")
+SLOW = tuple(name for name in CASES if name not in QUICK)
 
 
 def case(name, *, sharding="none"):
@@ -138,4 +157,34 @@ def test_two_processes_train_as_one(stages, alone):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_in_every_stage(stages, alone):
-    check([name for name in CASES if name not in QUICK], stages, alone)
+    check(SLOW, stages, alone)
+
+
+@pytest.mark.slow
+def test_processes_agree_and_share_a_model(stages):
+    checks = ("agreeing", "sharded")
+    jobs = [{"folder": str(stages.folder), "check": check} for check in checks]
+    assert run_in_processes(jobs) == [["checked"] * len(checks)] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_interrupted_equals_uninterrupted(stages, alone, sharding):
+    """One process is asked to stop, both do; then two go on, to the same bits, or one does, to the same weights."""
+    kind, settings = case("sft_lora", sharding=sharding)
+    dropped = {**settings, "lora": {"rank": 4, "dropout": 0.2}}
+    stopped = {"stop_rank": 1, "stop_after": 3}
+    straight, broken, half = (f"{name}.{sharding}.interrupted" for name in ("straight", "broken", "half"))
+    job = {"folder": str(stages.folder), "kind": kind}
+    jobs = [
+        {**job, "settings": dropped, "name": straight},
+        {**job, "settings": dropped, "name": broken, **stopped},
+        {**job, "settings": dropped, "name": broken},
+        {**job, "settings": settings, "name": half, **stopped},
+    ]
+    for said in run_in_processes(jobs):
+        assert said[1] == said[3] == "interrupted: saved at step 3 of 6"
+    for name, tensor in weights(stages.folder / straight).items():
+        assert torch.equal(tensor, weights(stages.folder / broken)[name]), name
+    stages.run(kind, settings, name=half)
+    assert_same_training(stages.folder / half, alone("sft_lora"))

@@ -38,6 +38,7 @@ class BatchesFor(Protocol):
 def train(session: Session, batches_for: BatchesFor) -> Outcome:
     """Run the loop over the stage's splits and leave weights, metrics and plot in ``run.out``."""
     config = session.config
+    session.shard_model()
     with session.packed():
         batches = batches_for(session, config.split, training=True)
         watched: dict[str, Callable[[Loop], dict[str, float]]] = {}

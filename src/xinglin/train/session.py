@@ -81,6 +81,11 @@ class Session:
                 f"set max_tokens to {window} or less"
             )
 
+    def shard_model(self) -> None:
+        """Leave each process its part of the weights, if the settings say so: once, when the model is as it will be."""
+        if self.config.sharding == "full" and self.accelerator.num_processes > 1:
+            shard(self.model, self.accelerator)
+
     def packed(self) -> AbstractContextManager[None]:
         """Within, the model takes packed batches; without packing it keeps its own attention."""
         return packed_attention(self.core) if self.config.packing else nullcontext()
@@ -128,7 +133,6 @@ def open_session(
         raise DataError(f"split '{config.split}' is held out for evaluation; train on another one")
     set_seed(run.seed)
     accelerator = processes.open_accelerator(config.precision)
-    sharded = config.sharding == "full" and accelerator.num_processes > 1
     start = find_start(
         config,
         model=run.model(config.model or "base"),
@@ -136,7 +140,7 @@ def open_session(
         tokenizer_folder=data.folder / "tokenizer",
     )
     expected = processes.by_first(
-        lambda: settle(config, run, processes=accelerator.num_processes, sharded=sharded)
+        lambda: settle(config, run, processes=accelerator.num_processes, sharded=config.sharding == "full")
     )
     core, tokenizer = load_start(config, start, dtype=_frozen_dtype(config, accelerator))
     base_dtype = core.dtype
@@ -158,8 +162,6 @@ def open_session(
     model = PackedModel(adapted)
     if config.neftune_alpha:
         Noise(model, alpha=config.neftune_alpha)
-    if sharded:
-        shard(model, accelerator)
     return Session(
         config,
         run,

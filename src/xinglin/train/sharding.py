@@ -5,6 +5,7 @@ Sharded, a layer's weights are put together when it runs and given up after it. 
 do not depend on the number of processes.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,11 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from xinglin.models.packed import PackedModel
+
+# Nothing here writes into what a model returns.
+warnings.filterwarnings(
+    "ignore", message="FSDP2-wrapped module .* returned a view tensor", category=UserWarning
+)
 
 
 def shard(model: PackedModel, accelerator: Accelerator) -> None:

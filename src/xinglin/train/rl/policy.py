@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import Tensor
 
 from xinglin.data.packing import Packed
@@ -17,10 +16,12 @@ from xinglin.models.decoding import Answer, Sampling, Seed, sample_answers
 from xinglin.models.packed import PackedModel
 from xinglin.rewards import RuleConfig, Sample, Scoring
 from xinglin.runtime.progress import progress
+from xinglin.train.processes import gather_rows
 from xinglin.train.rl.actor import Actor, Reference
 from xinglin.train.rl.prompts import Asked
 from xinglin.train.rl.rollout import Rollout, mean_and_deviation
 from xinglin.train.rl.steps import pack_answers, plan_of
+from xinglin.train.sharding import put_together
 
 
 @dataclass
@@ -77,7 +78,8 @@ class Policy:
         training = self.actor.training
         self.actor.eval()
         try:
-            with torch.no_grad(), self.accelerator.autocast():
+            # Together, every process runs it at its own pace: their shares of the answers differ in length.
+            with torch.no_grad(), self.accelerator.autocast(), put_together(self.actor):
                 yield
         finally:
             self.actor.train(training)
@@ -99,9 +101,7 @@ class Policy:
 
     def _together(self, numbered: list[tuple[int, Any]]) -> list[Any]:
         """What all processes have, in order of its numbers."""
-        if self.accelerator.num_processes > 1:
-            numbered = gather_object(numbered)
-        return [item for _, item in sorted(numbered, key=lambda pair: pair[0])]
+        return [item for _, item in sorted(gather_rows(numbered), key=lambda pair: pair[0])]
 
     def _scored(self, asked: Sequence[Asked], answers: list[list[Answer]]) -> tuple[Rollout, list[str]]:
         samples = [

@@ -106,7 +106,8 @@ class RolloutSteps:
         self._begun: list[Begun] | None = None
         self._current: tuple[int, Rollout, Plan] | None = None
         self._shown = -1
-        self._step = self._waiting = 0
+        self._step = 0
+        self._waiting: list[bool] = []
         self._drift = torch.zeros(2, dtype=torch.float64)
 
     def __len__(self) -> int:
@@ -127,7 +128,7 @@ class RolloutSteps:
             micro_batches=tuple(tuple(indices + offset for indices in part) for part in inner.micro_batches),
         )
         self._step, self._drift = step, torch.zeros(2, dtype=torch.float64)
-        self._waiting = len(found.micro_batches[self.accelerator.process_index])
+        self._waiting = [len(indices) > 0 for indices in found.micro_batches[self.accelerator.process_index]]
         return found
 
     def locate(self, indices: Ints) -> Place:
@@ -163,9 +164,9 @@ class RolloutSteps:
         limit = self.layout.max_update_kl
         if limit is None:
             return
-        self._drift += torch.stack([drift.sum(), torch.tensor(float(len(drift)))]).cpu()
-        self._waiting -= 1
-        if self._waiting == 0:
+        if self._waiting.pop(0):  # else it stands in for a micro-batch that is another process's
+            self._drift += torch.stack([drift.sum(), torch.tensor(float(len(drift)))]).cpu()
+        if not self._waiting:
             total, number = self._summed(self._drift).tolist()
             if number and total / number > limit:
                 begun = self._schedule[self._number(self._step)]

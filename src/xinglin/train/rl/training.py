@@ -57,6 +57,7 @@ def train_policy(
             "judge one kind; name an eval_split like the split"
         )
     policy = _policy(session, config, method, _scoring(session, config, method, rewards, prompts.kind))
+    session.shard_model()
     with session.packed():
         steps = RolloutSteps(
             _layout(session, config, prompts),
