@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from rendering_toys import byte_level
 
 from xinglin.data.overlength import OverLength, fit_many
-from xinglin.data.records import Conversation, Document, Message, Origin, Preference
+from xinglin.data.records import Conversation, Document, Message, Origin, Preference, ToolCall
 from xinglin.data.rendering import Renderer
 from xinglin.errors import DataError
 
@@ -176,3 +176,22 @@ def test_no_answer_is_cut_repeated_or_lost(exchanges, limit, policy):
     if policy == "split":
         fits = [answer for question, answer in numbered if length(talk((question, answer))) <= limit]
         assert found == fits
+
+
+@pytest.mark.parametrize("policy", ["truncate_history", "split"])
+def test_windows_keep_the_tools_and_never_part_a_call_from_its_result(policy):
+    renderer = Renderer(byte_level(bos="<s>"), template="qwen2_5")
+    tools = ({"type": "function", "function": {"name": "查价"}},)
+    asked = [
+        Message("user", "多少钱" * 9),
+        Message("assistant", "", tool_calls=(ToolCall("查价", {"药": "钙片"}),)),
+        Message("tool", '{"price": 12}'),
+        Message("assistant", "十二元" * 9),
+    ]
+    record = Conversation((*asked, *asked), ORIGIN, tools=tools)
+    (whole,) = renderer.encode([renderer.conversation(record.messages, tools=tools)])
+    ((item,), counter) = fit([record], len(whole) - 1, policy, renderer)
+    (half,) = renderer.encode([renderer.conversation(asked, tools=tools)])
+    assert len(item.pieces) == (1 if policy == "truncate_history" else 2)
+    assert all(piece.ids.tolist() == half.ids.tolist() for piece in item.pieces)
+    assert counter.answers_dropped == (2 if policy == "truncate_history" else 0)

@@ -4,9 +4,11 @@ import json
 from itertools import pairwise
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from stage_toys import Stages
 
-from xinglin.errors import DataError
+from xinglin.errors import DataError, Interrupted
 from xinglin.train.meter import read_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -149,6 +151,23 @@ def test_text_beside_the_answers(stages):
     assert made.details["train"]["tokens"] > alone.details["train"]["tokens"]
     assert rows[0]["loss"] - 0.01 * rows[0]["text_loss"] == pytest.approx(plain[0]["loss"], rel=1e-5)
     assert rows[-1]["text_loss"] < rows[0]["text_loss"]
+
+
+def test_interrupted_in_a_phase_equals_uninterrupted(stages):
+    settings = {
+        **SMALL,
+        "split": "talk",
+        "curriculum": {"by": "ifd", "replay": 0.5},
+        "regulariser": {"split": "text", "batch_size": 2},
+        "save_every_steps": 2,
+    }
+    straight = stages.run("sft", settings, name="straight")
+    with pytest.raises(Interrupted):
+        stages.run("sft", settings, name="broken", stop_after=5)
+    broken = stages.run("sft", settings, name="broken")
+    known, found = (load_file(made.folder / "adapter_model.safetensors") for made in (straight, broken))
+    assert all(torch.equal(found[name], tensor) for name, tensor in known.items())
+    assert broken.details["curriculum"] == straight.details["curriculum"]
 
 
 @pytest.mark.parametrize(
