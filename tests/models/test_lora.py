@@ -11,6 +11,7 @@ from xinglin.errors import ModelError
 from xinglin.models.adapter import write_base
 from xinglin.models.load import load_model
 from xinglin.models.lora import add_lora, cast_down, continue_lora, save_lora
+from xinglin.models.merge import merge_stack
 from xinglin.train.optim import build_optimizer
 
 KINDS = {
@@ -101,6 +102,20 @@ def test_it_starts_as_a_no_op_learns_and_is_saved_exactly(base, tokenizer, tmp_p
     loaded = load_model(str(tmp_path / "adapter")).model
     torch.testing.assert_close(logits(loaded, ids), expected, rtol=0, atol=5e-5)
     assert (expected - before).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kind", ["dora", "all_embeddings", "new_embeddings", "pissa"])
+def test_stacks_of_every_kind_are_merged(base, tokenizer, tmp_path, ids, kind):
+    below = base()
+    for number, name in enumerate(["first", "second"]):
+        wrapped = fresh(below, kind, seed=number)
+        train(wrapped, ids, steps=4)
+        save(wrapped, tmp_path / name, below, tokenizer)
+        below = tmp_path / name
+    check = merge_stack(str(below), tmp_path / "merged", dtype=torch.float32)
+    assert check.max_logit_difference < 1e-3 < check.adapter_effect
+    merged = load_model(str(tmp_path / "merged")).model
+    torch.testing.assert_close(logits(merged, ids), logits(wrapped, ids), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("embeddings", ["all", "new"])

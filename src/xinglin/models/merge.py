@@ -27,9 +27,11 @@ class MergeCheck(NamedTuple):
     adapters: list[str]
     """Lowest first."""
     max_logit_difference: float
-    """Between the saved merged model and the unmerged stack, in standard deviations of the logits."""
+    """Between the saved merged model and its uppermost adapter unmerged on what is below, or, if larger, between one
+    of those below merged and unmerged; in standard deviations of the logits."""
     adapter_effect: float
-    """Between the unmerged stack and the base below it, in the same unit."""
+    """Between the uppermost adapter, unmerged, and the full model below all of them, in the same unit; of a reward
+    model, and a fresh head on what is below its adapter."""
 
 
 def merge_stack(spec: str, out: Path, *, dtype: torch.dtype) -> MergeCheck:
@@ -55,12 +57,11 @@ def merge_stack(spec: str, out: Path, *, dtype: torch.dtype) -> MergeCheck:
     probe = _probe(saved)
     merged_logits = _logits(saved, probe)
     del saved
-    base, stacked = _unmerged_scores(order, probe) if scores else _unmerged_logits(order, probe)
-    scale = stacked.std().clamp_min(1e-6)
+    unmerged = _unmerged(order, probe, scores=scores)
     check = MergeCheck(
         order[1:],
-        float((merged_logits - stacked).abs().max() / scale),
-        float((stacked - base).abs().max() / scale),
+        max(_difference(merged_logits, unmerged.stack), unmerged.below),
+        _difference(unmerged.base, unmerged.stack),
     )
     if check.adapter_effect == 0:
         raise ModelError(f"{order[1:]}: the adapters change nothing; were they trained?")
@@ -134,24 +135,32 @@ def _logits(model: torch.nn.Module, probe: Tensor) -> Tensor:
     return result
 
 
-def _unmerged_logits(order: list[str], probe: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of the base, and of the base with every adapter of the stack active at once, unmerged."""
+class _Unmerged(NamedTuple):
+    base: Tensor
+    """Logits, or scores, of what is below the adapter that is asked about."""
+    stack: Tensor
+    """The same with the uppermost adapter unmerged on what is merged below it."""
+    below: float
+    """Largest difference that merging one of the adapters below it made."""
+
+
+def _unmerged(order: list[str], probe: Tensor, *, scores: bool) -> _Unmerged:
+    """Every adapter unmerged over those below it, merged one after another: what each was trained on."""
     folder = Path(order[1])
     seed = read_base(folder).seed
-    base = load_model(order[0], tokenizer_folder=folder, seed=seed, dtype=torch.float32).model
-    plain = _logits(base, probe)
-    wrapped: Any = PeftModel.from_pretrained(base, order[1], adapter_name="0")
-    for number, adapter in enumerate(order[2:], start=1):
-        wrapped.load_adapter(adapter, adapter_name=str(number))
-    wrapped.base_model.set_adapter([str(number) for number in range(len(order) - 1)])
-    return plain, _logits(wrapped, probe)
+    model: Any = load_model(order[0], tokenizer_folder=folder, seed=seed, dtype=torch.float32).model
+    base, worst = _logits(model, probe), 0.0
+    for adapter in order[1:-1]:
+        wrapped: Any = PeftModel.from_pretrained(model, adapter)
+        unmerged = _logits(wrapped, probe)
+        model = wrapped.merge_and_unload()
+        worst = max(worst, _difference(_logits(model, probe), unmerged))
+    if scores:
+        model = add_score_head(model, Renderer(load_tokenizer(order[-1])), seed=0)
+        base = _logits(model, probe)
+    return _Unmerged(base, _logits(PeftModel.from_pretrained(model, order[-1]), probe), worst)
 
 
-def _unmerged_scores(order: list[str], probe: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores of a new head on what is below a reward model's adapter, and of that adapter with its own, unmerged."""
-    folder = Path(order[-1])
-    seed = read_base(folder).seed
-    below = load_model(order[-2], tokenizer_folder=folder, seed=seed, dtype=torch.float32).model
-    classifier = add_score_head(below, Renderer(load_tokenizer(order[-1])), seed=0)
-    plain = _logits(classifier, probe)
-    return plain, _logits(PeftModel.from_pretrained(classifier, order[-1]), probe)
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """The largest, in standard deviations of what is expected."""
+    return float((found - expected).abs().max() / expected.std().clamp_min(1e-6))
