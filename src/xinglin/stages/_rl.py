@@ -35,8 +35,8 @@ def plan(config: RolloutConfig, run: StageRun) -> dict[str, str]:
     """Answers, steps and a forecast of memory, for ``--dry-run``."""
     from xinglin.train.forecast import describe
 
-    lines = describe(config, run)
-    lines.pop("tokens", None)
+    # The data set's tokens say nothing about how long answers will be.
+    lines = {name: line for name, line in describe(config, run).items() if name not in ("tokens", "time")}
     answers = config.rollout_prompts * config.answers_per_prompt
     each = config.batch_size or answers
     rollout = f"{answers} answers to {config.rollout_prompts} prompts, then {config.steps_per_rollout} steps of {each}"
