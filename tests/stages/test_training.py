@@ -148,7 +148,7 @@ def test_what_makes_no_sense_is_refused(stages):
     with pytest.raises(TrainingError, match="holds no preferences"):
         stages.run("dpo", {**SMALL, "model": "base", "split": "train"})
     with pytest.raises(
-        DataError, match="holds preferences; set preferences: chosen .* or preferences: hindsight"
+        DataError, match=r"holds preferences; set preferences: chosen .* or preferences: hindsight"
     ):
         stages.run("sft", {**SMALL, "model": "base", "split": "pairs"})
     with pytest.raises(DataError, match="no split 'trian'; did you mean 'train'"):

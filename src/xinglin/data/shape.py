@@ -51,6 +51,7 @@ class Shape(NamedTuple):
 
 
 def shape_of(messages: Sequence[Message], tools: Sequence[Any] = ()) -> Shape:
+    """What is left of a conversation without its texts."""
     return Shape(tuple(map(_form, messages)), json.dumps(list(tools), ensure_ascii=False) if tools else "")
 
 
@@ -68,6 +69,7 @@ def without_reasoning(content: str) -> str:
 
 
 def num_pieces(form: Form) -> int:
+    """How many texts a message of this form has."""
     return form.reasoned + form.spoken + sum(1 + len(list(_strings(json.loads(call)))) for call in form.calls)
 
 
@@ -97,11 +99,9 @@ def _reasoning_and_answer(message: Message) -> tuple[str, str]:
     """What a message says, split. A blank block is no reasoning, and line ends alone behind one are no answer."""
     if message.role == "assistant" and (reasoned := _REASONED.fullmatch(message.content)):
         reasoning, answer = reasoned.groups()
-        return (
-            (reasoning, answer if answer.strip("\n") else "")
-            if reasoning.strip()
-            else ("", answer.lstrip("\n"))
-        )
+        if not reasoning.strip():
+            return "", answer.lstrip("\n")
+        return reasoning, answer if answer.strip("\n") else ""
     return "", message.content
 
 
