@@ -6,11 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from test_adapter import make_adapter
 
 from xinglin.errors import ModelError
 from xinglin.models import tensors
 from xinglin.models.blend import Recipe, blend_tensors, slerp
+from xinglin.models.embeddings import Extension, read_extension
 from xinglin.models.load import load_model
 from xinglin.models.merge import merge_models
 from xinglin.models.tokenizer import train_tokenizer
@@ -152,6 +154,23 @@ def test_large_models_are_written_in_shards(folders, tmp_path, monkeypatch):
     for name, tensor in load_model(str(out), dtype=torch.bfloat16).model.state_dict().items():
         torch.testing.assert_close(tensor, expected.state_dict()[name].bfloat16(), rtol=0.01, atol=1e-3)
     assert json.loads((out / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_a_tied_head_that_one_file_holds_and_another_does_not_is_no_difference(folders, tmp_path):
+    path = tmp_path / "base" / tensors.SINGLE
+    weights = load_file(path)
+    save_file(weights | {"lm_head.weight": weights["model.embed_tokens.weight"].clone()}, path)
+    out, blend = merge(folders, ["other"], Recipe("linear", (0.5,)), tmp_path)
+    assert blend.tensors == len(weights)
+    assert load_file(out / tensors.SINGLE).keys() == weights.keys()
+
+
+def test_what_a_vocabulary_stage_added_is_known_to_the_result(folders, tmp_path):
+    added = Extension(390, ["咳", "嗽"], 400)
+    for name in ("base", "other"):
+        added.save(tmp_path / name)
+    out, _ = merge(folders, ["other", "adapter"], Recipe("linear", (0.5, 0.5)), tmp_path)
+    assert read_extension(out) == added
 
 
 def test_a_disk_that_lies_is_noticed(tmp_path, monkeypatch):

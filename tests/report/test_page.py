@@ -7,6 +7,7 @@ from fake_run import HOSTILE, MERGED, SFT, RunBuilder
 
 from xinglin.report import page
 from xinglin.report.summary import summarise
+from xinglin.runtime.artifact import interval
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 LOADING = {"src", "href", "srcset", "data", "poster", "action"}
@@ -88,6 +89,13 @@ def test_numbers_are_those_of_the_artifacts(run_folder: Path) -> None:
     assert "split, 31 split" in text
     assert "5.23.0" in text
     assert "xinglin run runs/demo/recipe.yaml --out runs/demo-again" in text
+
+
+def test_a_merge_of_several_models_is_told(builder: RunBuilder) -> None:
+    builder.everything()
+    details = {"merge": {"method": "ties", "models": ["stage:sft", "stage:dpo"], "distances": [0.1, 0.2]}}
+    builder.change("merge", details=details, metrics={"merge.distance": interval(0.25)})
+    assert "ties of stage:sft, stage:dpo: the weights have changed by 0.250" in read(builder.folder).text
 
 
 def test_what_users_supply_is_escaped(builder: RunBuilder) -> None:

@@ -16,6 +16,7 @@ from xinglin.models.blend import Blend, Recipe, blend_models, require_same_confi
 from xinglin.models.embeddings import read_extension
 from xinglin.models.load import load_model
 from xinglin.models.score_head import add_score_head, load_classifier
+from xinglin.models.tensors import TensorReader
 from xinglin.models.tokenizer import load_tokenizer
 
 PROBE_TOKENS = 48
@@ -78,8 +79,8 @@ def merge_models(
 ) -> Blend:
     """Blend ``models`` with ``base``, tensor by tensor, into ``out``, in Hugging Face's layout.
 
-    An adapter, a ``tiny:`` model and one without safetensors is first written to ``scratch`` as a full model; only
-    then is a whole model in memory.
+    An adapter, a ``tiny:`` model, one without safetensors, and all if their tensors have different names, are first
+    written to ``scratch`` as full models; only then is a whole model in memory.
 
     Raises:
         ModelError: the models differ in tokenizer, config or shapes.
@@ -95,10 +96,15 @@ def merge_models(
         if tokenizer.get_vocab() != tokenizers[0].get_vocab():
             raise ModelError(f"{base} and {spec} cannot be merged, their tokenizers differ")
         require_same_configs(configs[0], config, names=(base, spec))
+    if len({frozenset(TensorReader(folder).shapes) for folder in folders}) > 1:
+        # Published weights may hold a tied head, buffers or older names, which transformers leaves out or renames.
+        folders = [_written_anew(str(path), scratch / f"{n}-anew") for n, path in enumerate(folders)]
     blend = blend_models(folders[0], folders[1:], recipe, out, dtype=dtype)
     configs[1].dtype = dtype
     configs[1].save_pretrained(out)
     tokenizers[1].save_pretrained(out)
+    if extension := next(filter(None, (read_extension(Path(stack(spec)[0])) for spec in models)), None):
+        extension.save(out)
     return blend
 
 
@@ -112,6 +118,10 @@ def _full_folder(spec: str, scratch: Path, *, tokenizer_folder: Path | None) -> 
         )
     if Path(spec).is_dir() and not is_adapter(spec) and any(Path(spec).glob("*.safetensors")):
         return Path(spec)
+    return _written_anew(spec, scratch, tokenizer_folder=tokenizer_folder)
+
+
+def _written_anew(spec: str, scratch: Path, *, tokenizer_folder: Path | None = None) -> Path:
     model, tokenizer = load_model(spec, tokenizer_folder=tokenizer_folder, dtype=torch.float32)
     model.save_pretrained(scratch)
     tokenizer.save_pretrained(scratch)
