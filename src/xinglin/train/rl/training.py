@@ -11,6 +11,7 @@ import numpy as np
 
 from xinglin.config.rl import RolloutConfig
 from xinglin.data.encoding import Encoded
+from xinglin.data.records import Kind
 from xinglin.data.splits import read_split, split_file
 from xinglin.errors import DataError
 from xinglin.models.decoding import Sampling, Seed
@@ -56,7 +57,7 @@ def train_policy(
             f"split '{config.split}' holds {prompts.kind}s and '{config.eval_split}' {held.kind}s; the rewards can "
             "judge one kind; name an eval_split like the split"
         )
-    policy = _policy(session, config, method, _scoring(session, config, method, rewards, prompts.kind))
+    policy = _policy(session, config, method, rewards, prompts.kind)
     session.shard_model()
     with session.packed():
         steps = RolloutSteps(
@@ -99,14 +100,36 @@ def _prompts(session: Session, config: RolloutConfig, split: str) -> Prompts:
     return found
 
 
-def _scoring(
-    session: Session, config: RolloutConfig, method: Method, rewards: Sequence[RewardConfig], kind: Any
-) -> Scoring:
-    """The rewards; the policy's trunk becomes the one that is trained, and reward models join it where they can."""
-    session.model = Actor(
+def _policy(
+    session: Session, config: RolloutConfig, method: Method, rewards: Sequence[RewardConfig], kind: Kind
+) -> Policy:
+    """The actor takes the place of the session's model; reward models join it on its trunk where they can."""
+    actor = session.model = Actor(
         session.adapted, temperature=config.temperature, critic=method.critic, seed=session.run.seed
     )
-    session.model.to(session.accelerator.device)
+    actor.to(session.accelerator.device)
+    compared = config.tuning == "lora" or "reference" in method.measured(steps=config.steps_per_rollout)
+    return Policy(
+        actor=actor,
+        reference=Reference(actor) if compared else None,
+        scoring=_scoring(session, config, rewards, kind),
+        renderer=session.renderer,
+        sampling=Sampling(
+            config.max_new_tokens,
+            session.renderer.stop_ids,
+            config.temperature,
+            config.top_p,
+            config.top_k,
+        ),
+        accelerator=session.accelerator,
+        generation_tokens=config.generation_tokens,
+        micro_batch_tokens=_micro_batch_tokens(config),
+        share=_share(session, config),
+        missing_stop_penalty=config.missing_stop_penalty,
+    )
+
+
+def _scoring(session: Session, config: RolloutConfig, rewards: Sequence[RewardConfig], kind: Kind) -> Scoring:
     scorers = {
         str(each.model): share_or_load(
             session.run.model(str(each.model)),
@@ -127,28 +150,12 @@ def _scoring(
     return Scoring(rewards, context, low=config.reward_low, high=config.reward_high)
 
 
-def _policy(session: Session, config: RolloutConfig, method: Method, scoring: Scoring) -> Policy:
-    actor = session.model
-    assert isinstance(actor, Actor)
-    compared = config.tuning == "lora" or "reference" in method.measured(steps=config.steps_per_rollout)
-    return Policy(
-        actor=actor,
-        reference=Reference(actor) if compared else None,
-        scoring=scoring,
-        renderer=session.renderer,
-        sampling=Sampling(
-            config.max_new_tokens,
-            session.renderer.stop_ids,
-            config.temperature,
-            config.top_p,
-            config.top_k,
-        ),
-        accelerator=session.accelerator,
-        generation_tokens=config.generation_tokens,
-        micro_batch_tokens=config.micro_batch_tokens if config.packing else 1,
-        share=session.share and config.answers_per_prompt > 1,
-        missing_stop_penalty=config.missing_stop_penalty,
-    )
+def _micro_batch_tokens(config: RolloutConfig) -> int:
+    return config.micro_batch_tokens if config.packing else 1
+
+
+def _share(session: Session, config: RolloutConfig) -> bool:
+    return session.share and config.answers_per_prompt > 1
 
 
 def _layout(session: Session, config: RolloutConfig, prompts: Prompts) -> Layout:
@@ -160,8 +167,8 @@ def _layout(session: Session, config: RolloutConfig, prompts: Prompts) -> Layout
         answers=config.rollout_prompts * config.answers_per_prompt,
         max_steps=config.max_steps,
         epochs_per_rollout=config.rollout_prompts / number,
-        micro_batch_tokens=config.micro_batch_tokens if config.packing else 1,
-        share=session.share and config.answers_per_prompt > 1,
+        micro_batch_tokens=_micro_batch_tokens(config),
+        share=_share(session, config),
         seed=session.run.seed,
         max_update_kl=config.max_update_kl,
         max_kl=config.max_kl,
