@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from xinglin import plugins
+from xinglin.config.parts import TrainingConfig
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "xinglin"
@@ -97,6 +98,8 @@ def test_stages_fit_their_contract() -> None:
         assert set(made) <= {"dataset", "model", "adapter", "reward_model", "evaluation"}
         assert len(made) == 1 or callable(stage.produces), f"{kind} must say which artifact it makes"
         assert callable(stage.run)
+        shared = getattr(stage, "DISTRIBUTED", False)
+        assert shared == issubclass(stage.Config, TrainingConfig), f"{kind}: what trains, several processes share"
         undocumented = [key for key, field in stage.Config.model_fields.items() if not field.description]
         assert not undocumented, f"{kind}: document {undocumented}"
 

@@ -12,8 +12,9 @@ from xinglin.data.shards import Shards, ShardWriter
 from xinglin.models.attention import packed_attention
 from xinglin.models.packed import PackedModel
 from xinglin.train.batches import shard_batches
-from xinglin.train.loop import Loop, Schedule
+from xinglin.train.loop import Loop
 from xinglin.train.objectives.language_modeling import Objective
+from xinglin.train.state import Schedule
 
 
 @pytest.fixture

@@ -17,12 +17,13 @@ from xinglin.runtime.stage_run import Outcome
 from xinglin.train import processes, sharding
 from xinglin.train.batches import Batches, shard_batches
 from xinglin.train.lints import Facts, heed, lint, lint_splits
-from xinglin.train.loop import Loop, Schedule, State
+from xinglin.train.loop import Loop
 from xinglin.train.meter import peak_memory_bytes
 from xinglin.train.objectives import ObjectiveProtocol
 from xinglin.train.probe import probe
 from xinglin.train.saving import save_model
 from xinglin.train.session import Session
+from xinglin.train.state import Schedule, State
 
 EVALUATIONS = 10
 SMALL = 100_000_000

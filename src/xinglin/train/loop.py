@@ -26,44 +26,10 @@ from xinglin.train.batches import Batches, turns
 from xinglin.train.meter import Meter, MetricsFile, Sums, Values, peak_memory_bytes, ratios
 from xinglin.train.optim import build_optimizer, set_rate, step_unless
 from xinglin.train.schedule import learning_rate
+from xinglin.train.state import Schedule, State
 
 SHOWN = ("loss", "accuracy", "margin", "grad_norm", "learning_rate", "tokens_per_second", "memory_bytes")
 """What the progress display shows of a row of metrics."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When things happen, in optimizer steps."""
-
-    log_every: int
-    save_every: int
-    eval_every: int | None
-    keep_best: bool = False
-    early_stop: int | None = None
-    watch: str = "loss"
-    """The measured number that ``keep_best`` and ``early_stop`` go by."""
-    highest: bool = False
-    """Whether more of it is better."""
-
-
-@dataclass
-class State:
-    """What a checkpoint remembers besides weights and optimizer."""
-
-    step: int = 0
-    """Optimizer steps done."""
-    epoch: float = 0.0
-    tokens: int = 0
-    trained_tokens: int = 0
-    seconds: float = 0.0
-    best: float | None = None
-    """Of what the schedule watches."""
-    best_step: int = 0
-    evaluated_step: int = 0
-    evaluations_since_best: int = 0
-    first_loss: float | None = None
-    last_loss: float | None = None
-    stopped_early: bool = False
 
 
 @dataclass

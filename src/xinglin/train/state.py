@@ -1,0 +1,38 @@
+"""When the loop does what, and how far it is."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When things happen, in optimizer steps."""
+
+    log_every: int
+    save_every: int
+    eval_every: int | None
+    keep_best: bool = False
+    early_stop: int | None = None
+    watch: str = "loss"
+    """The measured number that ``keep_best`` and ``early_stop`` go by."""
+    highest: bool = False
+    """Whether more of it is better."""
+
+
+@dataclass
+class State:
+    """What a checkpoint remembers besides weights and optimizer."""
+
+    step: int = 0
+    """Optimizer steps done."""
+    epoch: float = 0.0
+    tokens: int = 0
+    trained_tokens: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    """Of what the schedule watches."""
+    best_step: int = 0
+    evaluated_step: int = 0
+    evaluations_since_best: int = 0
+    first_loss: float | None = None
+    last_loss: float | None = None
+    stopped_early: bool = False
