@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-COVID = ROOT.parent / "shared" / "data" / "train" / "covid-dialogue"
+DATA = ROOT.parent / "shared" / "data" / "train"
 
 
 def xinglin(*arguments):
@@ -22,6 +22,18 @@ def xinglin(*arguments):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def xinglin_chat(folder):
+    """What the model in ``folder`` says when it is asked from a pipe."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from xinglin.cli.main import main; main()", "chat", str(folder)],
+        input="高血压的首选药物是什么？\n",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -53,32 +65,46 @@ def test_the_demo_learns_and_becomes_safe(tmp_path):
     assert final["safety.control_rate"]["value"] >= 0.75, "refusing everything is not safety"
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "exam accuracy" in page
-    answer = subprocess.run(
-        [sys.executable, "-c", "from xinglin.cli.main import main; main()", "chat", str(tmp_path / "demo")],
-        input="高血压的首选药物是什么？\n",
-        capture_output=True,
-        text=True,
-    )
-    assert answer.returncode == 0 and answer.stdout.strip()
+    assert xinglin_chat(tmp_path / "demo").strip()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.skipif(not COVID.is_dir(), reason="the COVID-Dialogue data are not on this machine")
-def test_real_consultations_from_text_to_rouge(tmp_path):
-    small = [
-        "model=tiny:qwen3:64x2",
-        "stages.pretrain.max_steps=5",
-        "stages.sft.max_steps=10",
-        "stages.predict.benchmarks=[{name: dialogue, split: test, max_new_tokens: 16, max_samples: 20}]",
-    ]
-    sets = [part for assignment in small for part in ("--set", assignment)]
-    xinglin("run", "recipes/covid-doctor.yaml", "--out", tmp_path / "covid", *sets)
-    summary = json.loads(xinglin("show", tmp_path / "covid", "--json"))
-    metrics = stage(summary, "predict")["metrics"]
-    assert {"dialogue.bleu_4", "dialogue.rouge_1", "dialogue.rouge_2", "dialogue.rouge_l"} <= metrics.keys()
-    assert metrics["dialogue.mean_length"]["value"] > 0
+@pytest.mark.skipif(not DATA.is_dir(), reason="the public data are not on this machine")
+@pytest.mark.parametrize(
+    "recipe, model, last, kinds",
+    [
+        ("covid-doctor", "tiny:qwen3:64x2", "ppo", ["data", "sft", "reward", "ppo", "evaluate"]),
+        ("medicalgpt", "tiny:llama:64x2", "ppo", ["data", "pretrain", "sft", "reward", "ppo", "evaluate"]),
+        (
+            "glm4-medical",
+            "tiny:glm4:64x2",
+            "dpo_merged",
+            ["data", "pretrain", "merge", "sft", "merge", "dpo", "merge", "evaluate"],
+        ),
+        (
+            "bloomz-medical",
+            "tiny:bloom:64x2",
+            "dpo_merged",
+            ["data", "pretrain", "sft", "merge", "dpo", "merge", "evaluate"],
+        ),
+        (
+            "ziya",
+            "tiny:llama:64x2",
+            "ppo",
+            ["data", "vocabulary", "pretrain", "sft", "sft", "sft", "reward", "ppo", "evaluate"],
+        ),
+    ],
+)
+def test_what_the_source_documents_train_can_be_trained(tmp_path, recipe, model, last, kinds):
+    """Every stage of each recipe on real rows, all of them accounted for, and a model at the end that answers."""
+    xinglin("run", f"recipes/{recipe}.yaml", "--set", f"model={model}", "--out", tmp_path / "run")
+    summary = json.loads(xinglin("show", tmp_path / "run", "--json"))
+    assert [found["kind"] for found in summary["stages"]] == kinds
     splits = stage(summary, "data")["details"]["splits"]
     for source in (source for split in splits.values() for source in split["sources"]):
-        assert source["rows_in"] == source["rows_used"] + source["rows_quarantined"]
-    assert splits["train"]["records"] > 800
+        assert source["rows_in"] == source["rows_used"] + source["rows_quarantined"] > 0
+    metrics = summary["stages"][-1]["metrics"]
+    assert {"dialogue.bleu_4", "dialogue.rouge_1", "dialogue.rouge_2", "dialogue.rouge_l"} <= metrics.keys()
+    assert metrics["dialogue.mean_length"]["value"] > 0
+    assert isinstance(xinglin_chat(tmp_path / "run" / "stages" / last), str)
