@@ -57,7 +57,7 @@ CASES = {
     "ppo_full": ("ppo", {"tuning": "full", **ROLLOUTS, "value": "shared"}),
     "grpo": ("grpo", {**LORA, **ROLLOUTS, "answers_per_prompt": 3, "batch_size": 15, "beta": 0.1}),
 }
-QUICK = ("sft", "dpo_adapter_off")
+QUICK = ("sft",)
 SLOW = tuple(name for name in CASES if name not in QUICK)
 
 
