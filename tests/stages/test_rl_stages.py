@@ -96,7 +96,18 @@ def test_the_reward_rises(stages, kind, settings):
     assert {row["split"] for row in rows_of(made, "eval")} == {"dev"}
     assert made.metrics["eval.reward"]["value"] == max(row["reward"] for row in rows_of(made, "eval"))
     names = {path.name for path in made.folder.iterdir()}
-    assert {"rollouts.png", "loss.png", "samples.jsonl", "adapter_model.safetensors"} <= names
+    gain = made.details["rl"]["reward_gain"]
+    first, *_, last = rows_of(made, "eval")
+    assert (first["step"], last["step"]) == (0, 72)
+    assert [gain["before"], gain["after"]] == pytest.approx([first["reward"], last["reward"]], abs=1e-4)
+    assert gain["difference"] == pytest.approx(gain["after"] - gain["before"]) and gain["n"] == 3
+    assert {
+        "rollouts.png",
+        "loss.png",
+        "samples.jsonl",
+        "samples_before.jsonl",
+        "adapter_model.safetensors",
+    } <= names
     assert not any("value" in name for name in load_file(made.folder / "adapter_model.safetensors"))
     assert not (made.folder / "value").exists()
 

@@ -60,8 +60,9 @@ def build_loop(
     *,
     watch: str = "loss",
     highest: bool = False,
+    from_start: bool = False,
 ) -> Loop:
-    """The loop of a stage. ``watch`` is the measured number that its best step is chosen by."""
+    """The loop of a stage; see ``Schedule`` for ``watch``, ``highest`` and ``from_start``."""
     config, run = session.config, session.run
     heed(lint(config, _known(session, steps=len(batches.steps))))
     every = config.eval_every_steps or max(1, math.ceil(len(batches.steps) / EVALUATIONS))
@@ -77,6 +78,7 @@ def build_loop(
             config.early_stop,
             watch,
             highest,
+            from_start,
         ),
         accelerator=session.accelerator,
         out=run.out,

@@ -77,6 +77,8 @@ class Loop:
         return self.state
 
     def _run(self, bar: Any) -> None:
+        if self.schedule.from_start and self.schedule.eval_every and self.state.step == 0:
+            self._evaluate()
         clock = time.perf_counter()
         while not self.state.stopped_early:
             try:

@@ -16,6 +16,8 @@ class Schedule:
     """The measured number that ``keep_best`` and ``early_stop`` go by."""
     highest: bool = False
     """Whether more of it is better."""
+    from_start: bool = False
+    """Measure before the first step too."""
 
 
 @dataclass

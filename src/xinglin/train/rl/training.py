@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from xinglin.data.encoding import Encoded
 from xinglin.data.records import Kind
 from xinglin.data.splits import read_split, split_file
 from xinglin.errors import DataError
+from xinglin.evaluate.statistics import sign_flip
 from xinglin.models.decoding import Sampling, Seed
 from xinglin.models.reward import share_or_load
 from xinglin.report.plots import rollout_plot
 from xinglin.rewards import Context, RewardConfig, Scoring
 from xinglin.rewards.model import Config as ModelReward
 from xinglin.runtime import atomic
+from xinglin.runtime.artifact import interval
 from xinglin.runtime.stage_run import Outcome, StageRun
 from xinglin.train.batches import Batches
 from xinglin.train.fit import build_loop, finish
@@ -33,8 +36,8 @@ from xinglin.train.rl.rollout import Rollout, rounded
 from xinglin.train.rl.steps import Layout, RolloutSteps
 from xinglin.train.session import Session, open_session
 
-SAMPLES_FILE = "samples.jsonl"
-"""The answers of the last evaluation."""
+BEFORE_FILE, SAMPLES_FILE = "samples_before.jsonl", "samples.jsonl"
+"""The answers to the held-out prompts before the first step, and at the last evaluation."""
 _EVALUATION = 1 << 40
 """In place of a rollout's number in the seeds of an evaluation."""
 
@@ -74,7 +77,7 @@ def train_policy(
             chosen = _spread(held.asked, config.eval_samples)
             watched[config.eval_split] = Evaluation(policy, chosen, session).measure
         batches = Batches(steps, steps.pack, objective, steps.source)
-        loop = build_loop(session, batches, watched, watch="reward", highest=True)
+        loop = build_loop(session, batches, watched, watch="reward", highest=True, from_start=True)
         steps.write = loop.write
         state = loop.fit()
     policy.actor.drop_critic()
@@ -82,7 +85,33 @@ def train_policy(
     if session.accelerator.is_main_process:
         rollout_plot(run.out / "metrics.jsonl", run.out / "rollouts.png")
     facts = {"prompts": prompts.counted(), "rollouts": steps.begun}
-    return replace(outcome, details=outcome.details | {"rl": facts})
+    if not held:
+        return replace(outcome, details=outcome.details | {"rl": facts})
+    gain = reward_gain(run.out, seed=run.seed)
+    metrics = {"eval.reward_gain": interval(gain["difference"], gain["low"], gain["high"])}
+    return replace(
+        outcome,
+        metrics=outcome.metrics | metrics,
+        details=outcome.details | {"rl": {**facts, "reward_gain": gain}},
+    )
+
+
+def reward_gain(folder: Path, *, seed: int) -> dict[str, float]:
+    """Rewards of the held-out answers at the last evaluation over those before training: a paired test."""
+    before, after = (
+        [json.loads(line)["reward"] for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+        for name in (BEFORE_FILE, SAMPLES_FILE)
+    )
+    test = sign_flip(before, after, seed=seed)
+    return {
+        "before": sum(before) / len(before),
+        "after": sum(after) / len(after),
+        "difference": test.difference,
+        "low": test.interval.low,
+        "high": test.interval.high,
+        "p": test.p,
+        "n": test.n,
+    }
 
 
 def _prompts(session: Session, config: RolloutConfig, split: str) -> Prompts:
@@ -225,7 +254,7 @@ class Evaluation:
     session: Session
 
     def measure(self, loop: Loop) -> dict[str, float]:
-        """Mean reward and its parts, length, and distance from the reference; the answers go to ``samples.jsonl``."""
+        """Mean reward and its parts, length, and distance from the reference; the answers go to a file."""
         seed = self.session.run.seed
         rollout, texts = self.policy.roll_out(
             self.asked,
@@ -238,12 +267,13 @@ class Evaluation:
                     "step": loop.state.step,
                     "prompt": [message.to_json() for message in asked.messages],
                     "answer": text,
-                    "reward": round(float(score), 4),
+                    "reward": round(float(score), 6),
                 }
                 for asked, text, score in zip(self.asked, texts, rollout.scores, strict=True)
             )
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            atomic.write_text(self.session.run.out / SAMPLES_FILE, "".join(lines))
+            name = SAMPLES_FILE if loop.state.step else BEFORE_FILE
+            atomic.write_text(self.session.run.out / name, "".join(lines))
         return rounded(rollout.facts)
 
 
