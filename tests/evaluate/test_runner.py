@@ -119,6 +119,13 @@ def test_equal_models_do_not_differ(results: list[Result], tasks: list[Task]) ->
     assert {(row["difference"], row["p"], row["wins"], row["losses"]) for row in rows} == {(0.0, 1.0, 0, 0)}
 
 
+def test_several_models_may_be_compared_with_the_first(results: list[Result], tasks: list[Task]) -> None:
+    before, after = results
+    rows = compare([before, after, before], tasks, against="first", seed=0)
+    assert {row["baseline"] for row in rows} == {"base/1"}
+    assert [row["difference"] for row in rows if row["metric"] == "exam.accuracy"] == [0.5, 0.0]
+
+
 def test_one_model_has_nothing_to_be_compared_with(results: list[Result], tasks: list[Task]) -> None:
     assert compare(results[:1], tasks, seed=0) == []
 

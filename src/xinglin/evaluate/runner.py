@@ -1,12 +1,11 @@
-"""Evaluate models on tasks in order: samples, metrics, and a paired test of each model against the one before it."""
+"""Evaluate models on tasks in order: samples, metrics, and a paired test of each model against the one before it or the first."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from xinglin.evaluate.predictions import Model, Predictions
@@ -73,14 +72,21 @@ def measure(samples: Sequence[Sample], *, title: str, seed: int) -> Metrics:
     return metrics
 
 
-def compare(results: Sequence[Result], tasks: Sequence[Task], *, seed: int) -> list[dict[str, Any]]:
-    """A paired test of every compared score between each model and the one before it.
+def compare(
+    results: Sequence[Result],
+    tasks: Sequence[Task],
+    *,
+    against: Literal["previous", "first"] = "previous",
+    seed: int,
+) -> list[dict[str, Any]]:
+    """A paired test of every compared score between each model and the one before it, or the first one.
 
     ``p`` is adjusted (Holm) for all of the tests together, ``p_alone`` is not. Wins are the samples on which the
     model is better than its baseline.
     """
     rows: list[dict[str, Any]] = []
-    for baseline, result in pairwise(results):
+    baselines = results if against == "previous" else results[:1] * len(results)
+    for baseline, result in zip(baselines, results[1:], strict=False):
         for task in tasks:
             before, after = baseline.samples[task.title], result.samples[task.title]
             for score, better in task.benchmark.COMPARED.items():

@@ -1,9 +1,9 @@
-"""Measure models on held-out data, with intervals, and test each against the one before it."""
+"""Measure models on held-out data, with intervals, and test each against an earlier one."""
 
 from collections import Counter
 from dataclasses import replace
 from importlib import metadata
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, model_validator
 
@@ -33,7 +33,9 @@ class Config(StageConfig):
     """Measure models on held-out data."""
 
     models: list[ModelInput] = Field(default=[None], min_length=1)
-    """Evaluated in order; each is compared with the one before it. Default: the nearest earlier model alone."""
+    """Evaluated in order. Default: the nearest earlier model alone."""
+    compare: Literal["previous", "first"] = "previous"
+    """Which model each is tested against: the one before it, or the first (for several ways from one start)."""
     data: DataInput = None
     """The data set that has the splits. Default: the nearest earlier data stage."""
     benchmarks: list[Benchmark] = Field(min_length=1)
@@ -83,7 +85,7 @@ def run(config: Config, run: StageRun) -> Outcome:
             {"name": each.model.name, "stage_kind": each.model.stage_kind, "metrics": each.metrics}
             for each in results
         ],
-        "comparisons": compare(results, tasks, seed=run.seed),
+        "comparisons": compare(results, tasks, against=config.compare, seed=run.seed),
         "samples": shown_samples(results, tasks),
         "benchmarks": [_described(task) for task in tasks],
     }
