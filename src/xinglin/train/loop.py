@@ -126,9 +126,9 @@ class Loop:
         mine = turns(step, self.accelerator)
         sums = Sums(weight)
         self.batches.before(self.wrapped, step)
-        for number_done, (indices, share) in enumerate(mine, start=1):
+        for turn, (indices, share) in enumerate(mine, start=1):
             packed = self.batches.pack(indices).to(self.accelerator.device)
-            last = number_done == len(mine)
+            last = turn == len(mine)
             with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
                 with self.accelerator.autocast():
                     loss, metrics = objective.loss(self.wrapped, packed, indices)
