@@ -92,7 +92,8 @@ stages:
         "toy.yaml:16: stages.third.data: stage 'later' does not come earlier; move it up",
         "toy.yaml:17: stages.later.files: got the text 'x', expected a list",
         "toy.yaml:18: stages.empty.files: is missing; add it: Text files to read",
-        "toy.yaml:19: stages.none: is no mapping; write none: {kind: …} with one of count, fail, join, judge, team, words",
+        "toy.yaml:19: stages.none: is no mapping; write none: {kind: …} with one of count, fail, join, judge, team, "
+        "words",
         "--set: stages.count.adapter: got 1, expected true or false",
         "--set: stages.cout.kind: is missing; did you mean 'count'?",
     ]

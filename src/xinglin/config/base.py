@@ -41,6 +41,18 @@ RewardInput = Annotated[str | None, Input(("reward_model",))]
 """``stage:NAME`` of a reward stage, a local folder, or ``hub:org/name``. None: the nearest earlier reward stage."""
 
 
+@dataclass(frozen=True)
+class SplitName:
+    """Marks a config field that names a split of the stage's ``data``, or several."""
+
+    trained: bool
+    """Whether the stage learns from it, so that it must not be held out."""
+
+
+TrainingSplit = Annotated[str, SplitName(trained=True)]
+AnySplit = Annotated[str, SplitName(trained=False)]
+
+
 class StageConfig(Config):
     """What every stage has. A stage's file is named after its kind."""
 

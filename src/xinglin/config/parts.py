@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from xinglin.config.base import Config, DataInput, ModelInput, StageConfig
+from xinglin.config.base import AnySplit, Config, DataInput, ModelInput, StageConfig, TrainingSplit
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -98,9 +98,9 @@ class TrainingConfig(StageConfig):
     Default: the nearest earlier stage that makes a model, else the recipe's ``model``."""
     data: DataInput = None
     """The data set: ``stage:NAME`` of a data stage or its folder. Default: the nearest earlier data stage."""
-    split: str = "train"
+    split: TrainingSplit = "train"
     """The split to train on."""
-    eval_split: str | None = None
+    eval_split: AnySplit | None = None
     """The split whose loss is watched, if any."""
 
     template: str | None = None

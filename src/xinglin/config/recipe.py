@@ -1,19 +1,20 @@
 """A recipe: which stages run in which order, and what each one starts from. Everything wrong is said at once."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from xinglin import plugins
 from xinglin.config.base import Config, Input, StageConfig
 from xinglin.config.load import OVERRIDE, Document, load_document
+from xinglin.config.marks import Splits, marked, splits_in, wrong_splits
 from xinglin.config.tiny import is_tiny, parse_tiny
-from xinglin.config.validate import field_models, validate
+from xinglin.config.validate import validate
 from xinglin.errors import PluginError, Problem, RecipeError, XinglinError
 
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -104,6 +105,7 @@ class _Reader:
         self.package = package
         self.problems: list[Problem] = []
         self.made: dict[str, tuple[str, ...]] = {}
+        self.splits: dict[str, Splits] = {}
         self.base: Reference | None = None
         self.names: tuple[str, ...] = ()
 
@@ -129,7 +131,7 @@ class _Reader:
 
     def _stage(self, name: str, data: Any) -> Stage | None:
         keys = ("stages", name)
-        self.made[name] = ()
+        self.made[name], self.splits[name] = (), {}
         module = self._module(name, data)
         if module is None:
             return None
@@ -140,6 +142,7 @@ class _Reader:
         if config is None:
             return None
         config = self._spell_out(name, config, inputs)
+        self._check_splits(name, module, config, inputs.get("data"))
         try:
             if hasattr(module, "check"):
                 module.check(config, {field: reference.produces for field, reference in inputs.items()})
@@ -150,6 +153,19 @@ class _Reader:
         return Stage(
             name=name, kind=data["kind"], module=module, config=config, inputs=inputs, sources=sources
         )
+
+    def _check_splits(
+        self, name: str, module: ModuleType, config: StageConfig, data: Reference | None
+    ) -> None:
+        """Find splits that the stage's data will not have, and remember those that it makes itself."""
+        known: Splits = {}
+        if data is not None:
+            known = splits_in(Path(data.target)) if data.kind == "artifact" else self.splits[data.target]
+        if known:
+            values = config.model_dump(by_alias=False)
+            for wrong in wrong_splits(type(config), values, known, data=data.text if data else ""):
+                self._problem(("stages", name, *wrong.keys), wrong.message, wrong.cure)
+        self.splits[name] = module.splits(config, known) if hasattr(module, "splits") else {}
 
     def _module(self, name: str, data: Any) -> ModuleType | None:
         keys = ("stages", name)
@@ -174,7 +190,7 @@ class _Reader:
             ".".join(place.keys): self._reference(
                 place.text, ("stages", name, *place.keys), place.mark.kinds, before=name
             )
-            for place in inputs_of(config, values)
+            for place in marked(config, values, Input)
         }
         return {key: reference for key, reference in found.items() if reference}
 
@@ -267,46 +283,6 @@ def produces(module: ModuleType, config: StageConfig | None) -> tuple[str, ...]:
     if config is not None and hasattr(module, "produces"):
         return (module.produces(config),)
     return (module.PRODUCES,) if isinstance(module.PRODUCES, str) else tuple(module.PRODUCES)
-
-
-class Place(NamedTuple):
-    """An input in the settings of a stage."""
-
-    keys: tuple[str, ...]
-    """Field names, and numbers for the items of lists: ``("rewards", "0", "model")``."""
-    mark: Input
-    text: str | None
-
-
-def inputs_of(config: type[BaseModel], values: Mapping[str, Any]) -> Iterator[Place]:
-    """Every input among ``values``, the settings of a ``config`` as plain data, those of nested settings too."""
-    for name, field in config.model_fields.items():
-        if name not in values:
-            continue
-        mark = next((m for m in (*field.metadata, *_marks(field.annotation)) if isinstance(m, Input)), None)
-        value = values[name]
-        items = [((name, str(i)), item) for i, item in enumerate(value)] if isinstance(value, list) else []
-        for keys, item in items or [((name,), value)]:
-            if mark and (item is None or isinstance(item, str)):
-                yield Place(keys, mark, item)
-            elif not mark and isinstance(item, Mapping):
-                inner = next((model for model in field_models(field) if _may_be(model, item)), None)
-                for place in inputs_of(inner, item) if inner else ():
-                    yield place._replace(keys=(*keys, *place.keys))
-
-
-def _marks(annotation: Any) -> Iterator[Any]:
-    """The marks of a type and of what it is made of; settings in it have marks of their own."""
-    yield from getattr(annotation, "__metadata__", ())
-    for argument in get_args(annotation):
-        yield from _marks(argument)
-
-
-def _may_be(model: type[BaseModel], values: Mapping[str, Any]) -> bool:
-    """Whether ``values`` have the ``name`` by which one kind of settings in a union is told from the others."""
-    name = model.model_fields.get("name")
-    names = get_args(name.annotation) if name else ()
-    return not names or values.get("name") in names
 
 
 def _replaced(value: Any, keys: Sequence[str], text: str) -> Any:

@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from xinglin.config.base import AnySplit
 from xinglin.config.parts import Above, AtLeastZero, Positive, TrainingConfig
 
 
 class RolloutConfig(TrainingConfig):
     """Answers of the model itself, learned from by what they are worth."""
 
-    eval_split: str | None = None
+    eval_split: AnySplit | None = None
     """The split whose prompts are answered to see what the policy is worth, if any."""
     max_tokens: Positive = 1024
     """Longest prompt and answer together. A longer prompt loses its oldest exchanges; one whose last question alone

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from xinglin.config.base import Config
+from xinglin.config.base import Config, TrainingSplit
 from xinglin.config.parts import Fraction, Positive
 
 
@@ -24,7 +24,7 @@ class Curriculum(Config):
 class Regulariser(Config):
     """Text whose loss is lowered beside that of the answers, so that the model stays fluent."""
 
-    split: str
+    split: TrainingSplit
     """A split of documents."""
     weight: Annotated[float, Field(gt=0)] = 0.01
     """What the loss per token of the text is multiplied by."""

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from xinglin import plugins
-from xinglin.config.base import Config
+from xinglin.config.base import AnySplit, Config
 from xinglin.config.parts import Positive
 from xinglin.data.records import Message, Record, kind_of
 from xinglin.engines import Generation, Likelihood
@@ -28,7 +28,7 @@ class BenchmarkConfig(Config):
     """Which benchmark: a file in ``evaluate/benchmarks/``."""
     label: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")
     """Begins the names of its metrics. Default: ``name``; needed where one benchmark runs on two splits."""
-    split: str
+    split: AnySplit
     """The split of the data set whose records are asked."""
     max_samples: Positive | None = None
     """Ask at most this many, drawn at random with the recipe's seed. Default: all."""

@@ -1,8 +1,9 @@
 """The stages of a recipe; ``kind: sft`` is ``sft.py``.
 
 A stage module has
-    Config     a ``StageConfig``; fields of type ``DataInput``, ``ModelInput``, ``RewardInput`` or a list of them are its
-               inputs, those of settings within it too (``rewards.0.model``)
+    Config     a ``StageConfig``; fields of type ``DataInput``, ``ModelInput``, ``RewardInput`` or a list of them are
+               its inputs, those of settings within it too (``rewards.0.model``); ``TrainingSplit`` and ``AnySplit``
+               name splits of its ``data``
     PRODUCES   the kind of artifact that it makes (``dataset``, ``model``, ``adapter``, ``reward_model``,
                ``evaluation``) or several; then ``produces(config) -> str`` says which
     run(config: Config, run: StageRun) -> Outcome
@@ -16,6 +17,9 @@ and may have
                its kind of artifact; when that code changes, the stage runs again
     check(config, kinds)
                refuses settings that do not fit the artifact kinds of its inputs, {field: kinds}, by a XinglinError
+    splits(config, given) -> {name: held_out}
+               the splits of the data set that it makes, from those of its ``data``: a name that is none of them is
+               refused in every later stage before any work
     sources(config) -> {label: hash}
                the content of every file outside the run that it reads; raises DataError for a missing one
     plan(config, run) -> {label: text}

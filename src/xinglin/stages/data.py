@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -78,6 +78,12 @@ class Config(StageConfig):
             if self.splits[name].held_out:
                 raise ValueError(f"tokenizer_splits: '{name}' is held out for evaluation; name another one")
         return self
+
+
+def splits(config: Config, given: Mapping[str, bool]) -> dict[str, bool]:
+    """The splits that it makes; those cut from another one are held out."""
+    cut = {name: True for split in config.splits.values() for name in split.hold_out}
+    return {name: split.held_out for name, split in config.splits.items()} | cut
 
 
 def sources(config: Config) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from xinglin.config.base import AnySplit, TrainingSplit
 from xinglin.config.base import Config as BaseConfig
 from xinglin.config.parts import Positive, TrainingConfig
 from xinglin.runtime.artifact import Artifact
@@ -20,7 +21,7 @@ __all__ = ["DISTRIBUTED", "PRODUCES", "Config", "plan", "produces", "run", "sour
 class Replay(BaseConfig):
     """A split that is mixed in, as often as its share asks for."""
 
-    split: str
+    split: TrainingSplit
     """Documents, or conversations, which are rendered with the chat template."""
     share: Annotated[float, Field(gt=0, lt=1)]
     """Its share of all tokens of the stage."""
@@ -31,7 +32,7 @@ class Replay(BaseConfig):
 class Config(TrainingConfig):
     """Train on a split of documents, and on what is mixed in."""
 
-    eval_split: str | list[str] | None = None  # type: ignore[assignment]
+    eval_split: AnySplit | list[AnySplit] | None = None  # type: ignore[assignment]
     """Splits whose loss and perplexity are watched, e.g. ``[domain_dev, general_dev]``; the first one decides what
     ``keep_best`` keeps."""
     mix: list[Replay] = Field(default=[])

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from xinglin.config.base import DataInput, ModelInput, StageConfig
+from xinglin.config.base import AnySplit, DataInput, ModelInput, StageConfig
 from xinglin.config.parts import Positive
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.prompts import Prompt, prompt_of
@@ -50,7 +50,7 @@ class Config(StageConfig):
     """A packaged chat template to ask it with (``xinglin list templates``). Default: the one in its tokenizer."""
     data: DataInput = None
     """The data set that has the prompts. Default: the nearest earlier one."""
-    splits: list[str] = Field(default=["train"], min_length=1)
+    splits: list[AnySplit] = Field(default=["train"], min_length=1)
     """Whose prompts are asked: conversations without their last answer, prompts of preferences, exam questions. The
     new data set has splits of the same names, held out where these are."""
     max_prompts: Positive | None = None
@@ -103,6 +103,11 @@ class Config(StageConfig):
         if self.reward_low >= self.reward_high:
             raise ValueError("reward_low is not below reward_high")
         return self
+
+
+def splits(config: Config, given: Mapping[str, bool]) -> dict[str, bool]:
+    """Those that are asked, held out where they were."""
+    return {name: given[name] for name in config.splits if name in given}
 
 
 def sources(config: Config) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from xinglin.config.base import DataInput, ModelInput, StageConfig
+from xinglin.config.base import DataInput, ModelInput, StageConfig, TrainingSplit
 from xinglin.config.parts import Positive
 from xinglin.errors import DataError
 from xinglin.runtime.artifact import Artifact, interval
@@ -29,7 +29,7 @@ class Config(StageConfig):
     """The model to extend; an adapter is merged in first. Default: the nearest earlier stage that makes one."""
     data: DataInput = None
     """The data set whose texts decide which tokens are added. Default: the nearest earlier data stage."""
-    splits: list[str] = Field(default=["train"], min_length=1)
+    splits: list[TrainingSplit] = Field(default=["train"], min_length=1)
     """Its splits to learn from; held-out ones are refused."""
     characters: Annotated[int, Field(ge=0)] = 0
     """How many Chinese characters to add: the most frequent ones that take several tokens now."""
