@@ -49,7 +49,7 @@ class Corpus:
             return Batches(self.mixture, self.pack, self._objective(), self.source)
         held = session.shards(split)
         if len(self.mixture.courses[0].parts) == 1:
-            heed(lint_splits(session.config, self.mixture.courses[0].parts[0], held))
+            heed(lint_splits(session.config, self.mixture.courses[0].parts[0], held, split=split))
         steps = session.plan(held, training=False)
         batches = shard_batches(held, steps, Objective.of(held), split=split)
         return replace(batches, describe=with_perplexity)

@@ -109,7 +109,7 @@ def split_batches(
     """
     shards = session.shards(split)
     if not training:
-        heed(lint_splits(session.config, session.shards(session.config.split), shards))
+        heed(lint_splits(session.config, session.shards(session.config.split), shards, split=split))
     built = objective(session, shards)
     if built.group != shards.group:
         raise TrainingError(

@@ -173,12 +173,12 @@ def repeated_rows(training: Shards, held: Shards) -> int:
     return sum(key in seen for key in keys)
 
 
-def lint_splits(config: TrainingConfig, training: Shards, held: Shards) -> list[Finding]:
+def lint_splits(config: TrainingConfig, training: Shards, held: Shards, *, split: str) -> list[Finding]:
     """Whether the model is measured on what it was trained on."""
     same = repeated_rows(training, held)
     if not same:
         return []
-    where = f"of '{config.eval_split}' are in '{config.split}' too"
+    where = f"of '{split}' are in '{config.split}' too"
     return [Finding("eval_split", f"{same} of the {len(held)} sequences {where}: the loss there is too low")]
 
 
