@@ -215,6 +215,7 @@ def training(steps: int, losses: list[float], rows: list[dict[str, Any]]) -> dic
         "seconds": steps * 0.21,
         "tokens_per_second": 9752.4,
         "peak_memory_bytes": 612 << 20,
+        "forecast_memory_bytes": 3 << 29,
         "parameters": 1_284_096,
         "trainable_parameters": 1_284_096,
         "first_loss": losses[0],
