@@ -193,6 +193,35 @@ def test_casting_adapters_down_changes_nothing_under_autocast(base, ids, kind):
         torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("embeddings", ["all", "new"])
+def test_embeddings_are_trained_on_too(base, tokenizer, tmp_path, ids, embeddings):
+    folder, kind = base(), f"{embeddings}_embeddings"
+    wrapped = fresh(folder, kind)
+    train(wrapped, ids)
+    save(wrapped, tmp_path / "first", folder, tokenizer)
+    again = continue_lora(load_model(str(folder)).model, Lora(rank=4, **KINDS[kind]), tmp_path / "first")
+    torch.testing.assert_close(logits(again, ids), logits(wrapped, ids), rtol=0, atol=1e-5)
+    second = train(again, ids)
+    assert second[-1] < second[0]
+    with pytest.raises(ModelError, match=f"lora.train_embeddings {embeddings} instead of none"):
+        continue_lora(load_model(str(folder)).model, Lora(rank=4), tmp_path / "first")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"targets": ["q_proj", "v_prj"]},
+            "lora.targets: no linear layer is called 'v_prj'; this model has down",
+        ),
+        ({"rank_pattern": {"q_pro": 2}}, "lora.rank_pattern: no linear layer is called 'q_pro'"),
+    ],
+)
+def test_a_misspelt_layer_is_refused_though_others_are_right(tiny, settings, message):
+    with pytest.raises(ModelError, match=message):
+        add_lora(tiny(), Lora(**settings), seed=0)
+
+
 def test_an_adapter_is_trained_on_where_it_was_left(base, tokenizer, tmp_path, ids):
     folder = base()
     wrapped = fresh(folder, "patterns")
@@ -216,6 +245,7 @@ def test_an_adapter_is_trained_on_where_it_was_left(base, tokenizer, tmp_path, i
         ({"rank": 8}, "needs the shape of the adapter: set lora.rank 4 instead of 8, or continue: new"),
         ({"dora": True}, "lora.dora False instead of True"),
         ({"targets": ["q_proj"]}, r"lora.targets \[.*down_proj'.*\] instead of \['q_proj'\]"),
+        ({"train_embeddings": "all"}, "lora.train_embeddings none instead of all"),
         ({"targets": "all-linear"}, None),
         ({"targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]}, None),
     ],

@@ -190,6 +190,10 @@ class TrainingConfig(StageConfig):
         ):
             if self.tuning != "lora" and not off:
                 raise ValueError(f"{key} is for tuning: lora, not for {self.tuning}; leave it out")
+        if self.continue_ == "same" and self.lora.init != "default":
+            raise ValueError(
+                f"lora.init {self.lora.init} is for a fresh adapter, not for continue: same; leave it out"
+            )
         if self.sharding == "full":
             for key, value, possible in (
                 ("optimizer.name", self.optimizer.name, self.optimizer.name == "adamw"),

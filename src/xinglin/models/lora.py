@@ -1,6 +1,7 @@
 """LoRA adapters: put a fresh one on a model, go on with a given one, save either."""
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from xinglin.errors import ModelError
 
 _INIT = {"default": True, "gaussian": "gaussian", "pissa": "pissa_niter_16", "olora": "olora"}
 """PiSSA by randomised SVD: minutes become seconds, and the base that is left over is exact all the same."""
+_HEADS = {"score", "classifier"}
+"""What PEFT trains whole in a sequence classifier, whatever its name there."""
 _SHAPE = {
     "rank": "r",
     "alpha": "lora_alpha",
@@ -39,20 +42,29 @@ def add_lora(model: PreTrainedModel, config: Lora, *, seed: int, new_tokens: Seq
         new_tokens: ids that a vocabulary stage added, for ``train_embeddings: new``.
 
     Raises:
-        ModelError: a target that no layer has, or embeddings of new tokens where there are none.
+        ModelError: a target or pattern that fits no layer, or embeddings of new tokens where there are none.
     """
+    _refuse_unknown(model, config)
     with torch.random.fork_rng(), warnings.catch_warnings():
         # PEFT cannot convert PiSSA with rsLoRA and patterns to a plain adapter; ``save_lora`` can.
         warnings.filterwarnings("ignore", message=r"Using Rank-Stabilized LoRA with rank_pattern")
         torch.manual_seed(seed)
-        try:
-            wrapped: Any = get_peft_model(model, _peft_config(model, config, new_tokens))
-        except ValueError as error:
-            linear = sorted({name.rsplit(".", 1)[-1] for name in _linear_layers(model)})
-            raise ModelError(
-                f"lora.targets {config.targets}: {error}; this model's linear layers: {linear}"
-            ) from error
+        wrapped: Any = get_peft_model(model, _peft_config(model, config, new_tokens))
     return _ready(wrapped, takes_from_base=config.init in ("pissa", "olora"))
+
+
+def _refuse_unknown(model: PreTrainedModel, config: Lora) -> None:
+    """PEFT passes over a misspelt layer in silence as long as another one is right."""
+    layers = [name for name, part in model.named_modules() if isinstance(part, (nn.Linear, Conv1D))]
+    targets = [] if config.targets == "all-linear" else config.targets
+    named = {"targets": targets, "rank_pattern": config.rank_pattern, "alpha_pattern": config.alpha_pattern}
+    for setting, patterns in named.items():
+        for pattern in patterns:
+            if not any(re.fullmatch(rf"(.*\.)?({pattern})", layer) for layer in layers):
+                there = ", ".join(sorted({layer.rsplit(".", 1)[-1] for layer in layers}))
+                raise ModelError(
+                    f"lora.{setting}: no linear layer is called '{pattern}'; this model has {there}"
+                )
 
 
 def _peft_config(model: PreTrainedModel, config: Lora, new_tokens: Sequence[int]) -> LoraConfig:
@@ -99,6 +111,8 @@ def continue_lora(model: PreTrainedModel, config: Lora, folder: Path) -> PeftMod
         for key, name in _SHAPE.items()
         if getattr(config, key) != getattr(saved, name)
     ]
+    if (embeddings := _trained_embeddings(saved)) != config.train_embeddings:
+        wrong.append(f"lora.train_embeddings {embeddings} instead of {config.train_embeddings}")
     linear = _linear_layers(model)
     saved.lora_dropout = config.dropout
     wrapped: Any = PeftModel.from_pretrained(model, str(folder), is_trainable=True, config=saved)
@@ -110,6 +124,13 @@ def continue_lora(model: PreTrainedModel, config: Lora, folder: Path) -> PeftMod
             f"{folder}: continue same needs the shape of the adapter: set {', '.join(wrong)}, or continue: new"
         )
     return _ready(wrapped, takes_from_base=False)
+
+
+def _trained_embeddings(saved: Any) -> str:
+    """The ``train_embeddings`` that an adapter was made with."""
+    if saved.trainable_token_indices:
+        return "new"
+    return "all" if set(saved.modules_to_save or ()) - _HEADS else "none"
 
 
 def _linear_layers(model: PreTrainedModel) -> list[str]:
