@@ -90,4 +90,6 @@ def test_rows_that_are_in_both_splits(tmp_path):
     held = write(tmp_path / "dev", [[4, 5], [5, 4], [4, 5], [1, 2]])
     (finding,) = lint_splits(config(), training, held, split="dev")
     assert str(finding).startswith("eval_split: 2 of the 4 sequences of 'dev' are in 'train' too")
-    assert not lint_splits(config(eval_split="dev"), training, write(tmp_path / "other", [[9, 9]]), split="dev")
+    assert not lint_splits(
+        config(eval_split="dev"), training, write(tmp_path / "other", [[9, 9]]), split="dev"
+    )

@@ -85,7 +85,7 @@ def compare(
     model is better than its baseline.
     """
     rows: list[dict[str, Any]] = []
-    baselines = results if against == "previous" else results[:1] * len(results)
+    baselines = results if against == "previous" else [results[0]] * len(results)
     for baseline, result in zip(baselines, results[1:], strict=False):
         for task in tasks:
             before, after = baseline.samples[task.title], result.samples[task.title]

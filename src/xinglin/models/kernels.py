@@ -1,11 +1,14 @@
 """Single kernels in place of several operations: Liger's on NVIDIA GPUs, torch.compile's anywhere."""
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+
+from xinglin.errors import ModelError
 
 
 def fusible() -> bool:
@@ -21,15 +24,11 @@ def fuse(model: PreTrainedModel) -> bool:
     """
     if not fusible():
         return False
-    from liger_kernel.transformers.monkey_patch import (
-        MODEL_TYPE_TO_APPLY_LIGER_FN,
-        _apply_liger_kernel_to_instance,
-    )
-
-    if model.config.model_type not in MODEL_TYPE_TO_APPLY_LIGER_FN:
+    liger: Any = import_module("liger_kernel.transformers.monkey_patch")
+    if model.config.model_type not in liger.MODEL_TYPE_TO_APPLY_LIGER_FN:
         return False
     # The loss stays ours: it is made for trained tokens only.
-    _apply_liger_kernel_to_instance(model=model, cross_entropy=False, fused_linear_cross_entropy=False)
+    liger._apply_liger_kernel_to_instance(model=model, cross_entropy=False, fused_linear_cross_entropy=False)
     return True
 
 
@@ -42,7 +41,16 @@ def compile_layers(model: PreTrainedModel) -> None:
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The stack of equal layers, whatever the architecture calls it."""
+    """The stack of equal layers, whatever the architecture calls it.
+
+    Raises:
+        ModelError: there is none where transformers' decoders have it.
+    """
     lists: Any = [part for part in model.base_model.children() if isinstance(part, nn.ModuleList)]
+    if not lists:
+        architecture = model.config.model_type
+        raise ModelError(
+            f"architecture '{architecture}': its layers are not found; use tuning: lora or full, without compile"
+        )
     longest: nn.ModuleList = max(lists, key=len)
     return longest
