@@ -1,24 +1,35 @@
 """The forecast counts the parameters that are there, meets published peaks, and names what would make a stage fit."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from transformers import GPT2Config, MambaConfig
 
 from xinglin.config.parts import Lora
 from xinglin.config.tiny import ARCHITECTURES
 from xinglin.data.packing import pack_sequences
+from xinglin.errors import ModelError
 from xinglin.models.adapt import count_parameters
 from xinglin.models.attention import packed_attention
 from xinglin.models.lora import add_lora
 from xinglin.models.packed import PackedModel
+from xinglin.stages.ppo import Config as PpoConfig
 from xinglin.stages.sft import Config
 from xinglin.train import forecast as forecasting
 from xinglin.train.duration import forecast_seconds, matmul_flops_per_second
-from xinglin.train.forecast import _Attributes, outlook
-from xinglin.train.memory import KNOBS, STATE_BYTES, Shape, Work, flops, forecast, layer_bytes
+from xinglin.train.forecast import _saved_shape, outlook
+from xinglin.train.memory import (
+    KNOBS,
+    STATE_BYTES,
+    Shape,
+    Work,
+    flops,
+    forecast,
+    layer_bytes,
+    trained_parameters,
+)
 
 QWEN3_8B = Shape(4096, 36, 12288, 151936, 4096, 1024, tied=False, head_norms=True)
 LLAMA_8B = Shape(4096, 32, 14336, 128256, 4096, 1024, tied=False)
@@ -76,8 +87,10 @@ def test_published_peaks_are_met(shape, work, published, tolerance):
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 @pytest.mark.parametrize("architecture", ["qwen3", "llama", "glm4"])
-def test_activations_are_those_that_torch_keeps(tiny, architecture, tuning, half):
+def test_activations_are_those_that_torch_keeps(tiny, architecture, tuning, half, monkeypatch):
     """Counted over everything with a token dimension that is saved for the backward pass of one more layer."""
+    # On a CPU attention is in float32 whatever comes in; the forecast is of what GPUs keep.
+    monkeypatch.setattr(torch, "promote_types", lambda own, other: torch.bfloat16 if half else own)
     kept = {layers: _kept_bytes(tiny(architecture, shape=f"128x{layers}"), tuning, half) for layers in (2, 3)}
     model = tiny(architecture, shape="128x2")
     work = Work(TOKENS, tuning=tuning, activation_bytes=2 if half else 4)
@@ -128,10 +141,42 @@ def test_time_is_arithmetic_over_speed():
 
 
 def test_a_config_file_may_use_older_names(tiny, tmp_path):
-    model = tiny("bloom")
-    model.save_pretrained(tmp_path)
-    row = json.loads((tmp_path / "config.json").read_text())
-    assert Shape.of(_Attributes(row)) == Shape.of(model.config)
+    sizes = {"vocab_size": 300, "n_embd": 64, "n_layer": 2, "n_head": 4}
+    for config in (tiny("bloom").config, GPT2Config(**sizes)):
+        config.save_pretrained(tmp_path)
+        saved = _saved_shape(str(tmp_path), Config(kind="sft"))
+        assert saved == Shape.of(config) and (saved.hidden, saved.layers) == (64, 2)
+
+
+def test_what_is_no_decoder_is_refused(tmp_path):
+    MambaConfig(num_hidden_layers=2).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"is of no decoder that can be trained here .*num_attention_heads"):
+        _saved_shape(str(tmp_path), Config(kind="sft"))
+
+
+def test_trained_embeddings_are_counted(tiny):
+    model = tiny("llama")
+    shape = Shape.of(model.config)
+    _, trainable = count_parameters(add_lora(model, Lora(rank=4, train_embeddings="all"), seed=0))
+    assert trained_parameters(shape, Work(9, lora_rank=4, embeddings=True)) == trainable
+
+
+def test_reinforcement_learning_has_more_in_memory(monkeypatch):
+    monkeypatch.setattr(forecasting, "available_bytes", lambda: 1 << 40)
+    settings = {
+        "rewards": [{"name": "length"}],
+        "max_tokens": 512,
+        "max_new_tokens": 256,
+        "rollout_prompts": 8,
+    }
+
+    def terms(**more):
+        return outlook(PpoConfig(kind="ppo", **settings, **more), QWEN3_8B, FACTS).memory.terms
+
+    alone, value, whole = terms(), terms(value="adapter"), terms(tuning="full")
+    assert alone["generation"] == 8 * 512 * 2 * QWEN3_8B.key_value_width * QWEN3_8B.layers * 4
+    assert value["gradients and optimizer"] == 2 * alone["gradients and optimizer"]
+    assert whole["weights"] == 2 * QWEN3_8B.parameters * 4
 
 
 def _with_room(monkeypatch, gib, **settings):

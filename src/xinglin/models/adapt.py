@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 from xinglin.config.parts import Freeze
 from xinglin.errors import ModelError
 from xinglin.models.expansion import insert_layers
+from xinglin.models.kernels import decoder_layers
 
 
 def train_all(model: PreTrainedModel) -> nn.Module:
@@ -23,13 +24,11 @@ def train_some_layers(model: PreTrainedModel, config: Freeze) -> nn.Module:
     """
     model.requires_grad_(False)
     backbone = model.base_model
-    lists = [part for part in backbone.children() if isinstance(part, nn.ModuleList)]
-    if len(lists) != 1 or len(lists[0]) < config.trainable_layers:
-        found = len(lists[0]) if len(lists) == 1 else 0
+    layers = decoder_layers(model)
+    if len(layers) < config.trainable_layers:
         raise ModelError(
-            f"freeze.trainable_layers {config.trainable_layers}: the model has {found} layers to choose from"
+            f"freeze.trainable_layers {config.trainable_layers}: the model has {len(layers)} layers to choose from"
         )
-    layers = lists[0]
     children = list(backbone.children())
     position, count = children.index(layers), config.trainable_layers
     match config.which:

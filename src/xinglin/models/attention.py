@@ -45,6 +45,10 @@ def per_sequence_attention(
 ) -> tuple[Tensor, None]:
     """query (1, heads, T, width), key and value (1, key-value heads, T, width) -> (1, T, heads, width)."""
     grouped = key.shape[1] != query.shape[1]
+    if query.is_cuda and torch.is_autocast_enabled("cuda"):
+        # Norms and rotary angles in float32, as with full tuning, leave queries and keys in float32.
+        half = torch.get_autocast_dtype("cuda")
+        query, key, value = (each.to(half) for each in (query, key, value))
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
         return _varlen(query, key, value, packed, scaling, sliding_window, grouped), None
     options = {"dropout_p": dropout, "scale": scaling, "enable_gqa": grouped}
@@ -53,9 +57,10 @@ def per_sequence_attention(
     # On CPU, the backward pass in bf16 takes up to three times as long as in float32.
     precise = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
-        states = (each.to(precise) for each in (query, key, value))
-        found = _one_by_one(*states, packed, sliding_window, options)
-    return found.to(query.dtype), None
+        wide = _one_by_one(
+            query.to(precise), key.to(precise), value.to(precise), packed, sliding_window, options
+        )
+    return wide.to(query.dtype), None
 
 
 def _one_by_one(

@@ -1,6 +1,5 @@
 """What a training stage will take, said before it starts, and what to change if it does not fit."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +10,9 @@ import torch
 from transformers import AutoConfig
 
 from xinglin.config.parts import TrainingConfig
+from xinglin.config.rl import RolloutConfig
 from xinglin.config.tiny import is_tiny
-from xinglin.errors import TrainingError
+from xinglin.errors import ModelError, TrainingError
 from xinglin.models.adapter import is_adapter, stack
 from xinglin.models.kernels import fusible
 from xinglin.models.tiny import tiny_config
@@ -26,7 +26,6 @@ from xinglin.train.memory import Forecast, Shape, Work, flops, forecast
 DEFAULT_BATCH = 32
 COMFORT = 0.9
 """Share of the free memory up to which ``gradient_checkpointing: auto`` stays off."""
-_ALIASES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_embed": "hidden_size"}
 
 
 @dataclass(frozen=True)
@@ -95,12 +94,9 @@ def settle(config: TrainingConfig, run: StageRun, *, processes: int = 1, sharded
     Raises:
         TrainingError: it cannot fit, with the cheapest change of the settings that makes it fit.
     """
-    shape = shape_of(config, run) or Shape.of(
-        AutoConfig.from_pretrained(
-            run.model(config.model or "base").removeprefix("hub:"),
-            trust_remote_code=config.trust_remote_code,
-        )
-    )
+    shape = shape_of(config, run)
+    if shape is None:
+        shape = _saved_shape(run.model(config.model or "base").removeprefix("hub:"), config)
     facts = _facts(config, run.inputs.get(config.data or ""))
     found = outlook(config, shape, facts, processes=processes, sharded=sharded)
     if found.cure:
@@ -151,22 +147,26 @@ def shape_of(config: TrainingConfig, run: StageRun) -> Shape | None:
         if not isinstance(data, Artifact):
             return None
         return Shape.of(tiny_config(spec, tokenizer=load_tokenizer(str(data.folder / "tokenizer"))))
-    path = Path(spec) / "config.json"
-    if not path.is_file():
-        return None
-    return Shape.of(_Attributes(json.loads(path.read_text(encoding="utf-8"))))
+    return _saved_shape(spec, config) if (Path(spec) / "config.json").is_file() else None
 
 
-class _Attributes:
-    """The keys of a ``config.json`` as attributes, under the names that transformers gives them."""
+def _saved_shape(spec: str, config: TrainingConfig) -> Shape:
+    """Sizes of a model in a folder or on the hub, from its ``config.json``.
 
-    def __init__(self, row: dict[str, Any]):
-        self.__dict__.update({_ALIASES.get(name, name): value for name, value in row.items()})
+    Raises:
+        ModelError: they are not those of a decoder.
+    """
+    try:
+        return Shape.of(AutoConfig.from_pretrained(spec, trust_remote_code=config.trust_remote_code))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"{spec}: its config.json is of no decoder that can be trained here ({error})"
+        ) from error
 
 
 def _work(config: TrainingConfig, facts: Mapping[str, Any]) -> Work:
     half = config.precision in ("bf16", "fp16") or (config.precision == "auto" and torch.cuda.is_available())
-    return Work(
+    work = Work(
         tokens=_tokens_per_pass(config, facts),
         tuning=config.tuning,
         lora_rank=config.lora.rank,
@@ -177,12 +177,25 @@ def _work(config: TrainingConfig, facts: Mapping[str, Any]) -> Work:
         activation_bytes=2 if half else 4,
         fused=config.kernels == "auto" and fusible(),
         logits=config.kind != "reward",
+        embeddings=config.lora.train_embeddings == "all",
+    )
+    return _with_rollout(work, config) if isinstance(config, RolloutConfig) else work
+
+
+def _with_rollout(work: Work, config: RolloutConfig) -> Work:
+    """What reinforcement learning has in memory beside the policy."""
+    answers = config.rollout_prompts * config.answers_per_prompt
+    return replace(
+        work,
+        adapters=2 if getattr(config, "value", None) == "adapter" else 1,
+        copies=0 if config.tuning == "lora" else 1,  # the reference
+        generated_tokens=min(config.generation_tokens, answers * config.max_tokens),
     )
 
 
 def _tokens_per_pass(config: TrainingConfig, facts: Mapping[str, Any]) -> int:
     """The budget of a micro-batch, unless a whole step or a single sequence decides."""
-    if not facts.get("tokens"):
+    if not facts.get("tokens") or isinstance(config, RolloutConfig):  # nobody knows how long answers will be
         return config.micro_batch_tokens if config.packing else config.max_tokens
     longest = min(facts["lengths"]["max"], config.max_tokens)
     if not config.packing:
@@ -194,7 +207,7 @@ def _tokens_per_pass(config: TrainingConfig, facts: Mapping[str, Any]) -> int:
 def _seconds(
     config: TrainingConfig, shape: Shape, work: Work, facts: Mapping[str, Any], processes: int
 ) -> float | None:
-    if not facts.get("tokens"):
+    if not facts.get("tokens") or isinstance(config, RolloutConfig):
         return None
     tokens = facts["tokens"] * config.epochs
     if config.max_steps:

@@ -48,7 +48,7 @@ KNOBS = {
     "gradients and optimizer": "tuning: lora, or optimizer.name: adamw_8bit",
     "activations": "a lower micro_batch_tokens, or gradient_checkpointing: on",
     "logits": "nothing but a smaller vocabulary",
-    "generation": "a lower batch_tokens of the rollouts",
+    "generation": "a lower generation_tokens",
 }
 
 
@@ -75,6 +75,7 @@ class Shape:
     @staticmethod
     def of(config: Any) -> "Shape":
         """From a transformers config, whatever its names are."""
+        config = config.get_text_config()
         heads = config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
         return Shape(
@@ -126,6 +127,8 @@ class Work:
     lora_rank: int = 8
     adapters: int = 1
     """Trained adapters of that rank (2 with a value adapter)."""
+    embeddings: bool = False
+    """Whether copies of embedding and head are trained beside the adapter."""
     trainable_layers: int = 2
     optimizer: str = "adamw"
     quantization: str = "none"
@@ -194,7 +197,8 @@ def forecast(shape: Shape, work: Work) -> Forecast:
 def trained_parameters(shape: Shape, work: Work) -> int:
     return {
         "full": shape.parameters,
-        "lora": work.adapters * shape.lora_parameters(work.lora_rank),
+        "lora": work.adapters * shape.lora_parameters(work.lora_rank)
+        + work.embeddings * shape.embedding_parameters,
         "freeze": work.trainable_layers * shape.layer_parameters + shape.head_parameters,
     }[work.tuning]
 
@@ -236,7 +240,8 @@ def flops(shape: Shape, work: Work, *, mean_length: float, trained_share: float)
     head = 2 * shape.head_parameters * trained_share if work.logits else 0
     share = work.trainable_layers / shape.layers if work.tuning == "freeze" else 1.0
     weights = {"full": 3.0, "lora": 2.0, "freeze": 1 + 2 * share}[work.tuning] + work.checkpointing
-    adapters = 6 * trained_parameters(shape, work) if work.tuning == "lora" else 0
+    adapters = 6 * work.adapters * shape.lora_parameters(work.lora_rank) if work.tuning == "lora" else 0
     # The backward pass of attention makes its scores again: 2.5 times the forward pass.
     passes = 1 + 2.5 * share + work.checkpointing
-    return linear * weights + adapters + attention * passes + head * (2 if work.tuning == "lora" else 3)
+    frozen_head = work.tuning == "lora" and not work.embeddings
+    return linear * weights + adapters + attention * passes + head * (2 if frozen_head else 3)
