@@ -57,6 +57,9 @@ WARMUP, EVAL = "optimizer.warmup", "eval_every_steps"
         ({"lora": {"rank": 64, "alpha": 8}}, {}, [("lora.alpha", False)]),
         ({"lora": {"rank": 64, "alpha": 16, "rslora": True}}, {}, []),
         ({"tuning": "full", "lora": {"rank": 64}}, {}, [("lora", False)]),
+        ({"optimizer": {"decay_share": 0.1}}, {}, [("optimizer.decay_share", False)]),
+        ({"optimizer": {"name": "adafactor", "epsilon": 1e-6}}, {}, [("optimizer.epsilon", False)]),
+        ({"optimizer": {"schedule": "wsd", "decay_share": 0.1, "final_ratio": 0.1}}, {}, []),
         (
             {"freeze": {"trainable_layers": 4}, "tuning": "full", "optimizer": {"lora_plus_ratio": 16}},
             {},

@@ -5,7 +5,14 @@ import torch
 from peft import LoraConfig as PeftLora
 from peft import get_peft_model
 from peft.optimizers import create_loraplus_optimizer
-from transformers import Qwen3Config, Qwen3ForSequenceClassification
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    Qwen3Config,
+    Qwen3ForSequenceClassification,
+)
 
 from xinglin.config.parts import Freeze, Lora, Optimizer
 from xinglin.errors import Interrupted, ModelError
@@ -48,6 +55,21 @@ def test_layer_decay_falls_towards_the_input(tiny, architecture):
     )
     assert [scale for name, scale in scales.items() if name.endswith(embedding)] == [0.0625]
     assert [scale for name, scale in scales.items() if name.endswith(norm)] == [1.0]
+
+
+def test_layer_decay_knows_embeddings_by_their_older_names():
+    sizes = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    models = {
+        GPT2LMHeadModel(GPT2Config(**sizes)): {"wpe.weight": 0.125, "wte.weight": 0.125, "ln_f.weight": 1.0},
+        GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, intermediate_size=32, tie_word_embeddings=False)): {
+            "embed_in.weight": 0.125,
+            "lm_head.weight": 1.0,
+        },
+    }
+    for model, expected in models.items():
+        scales = {name: group["scale"] for name, group in by_name(model, Optimizer(layer_decay=0.5)).items()}
+        for end, scale in expected.items():
+            assert [found for name, found in scales.items() if name.endswith(end)] == [scale]
 
 
 def test_lora_plus_gives_the_rates_that_peft_gives(tiny):

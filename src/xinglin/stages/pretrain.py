@@ -83,7 +83,9 @@ def run(config: Config, run: StageRun) -> Outcome:
     readings = _readings(config, run.artifact(config.data or ""))
     with open_corpus(session, readings, contiguous=contiguous, window_parts=config.shuffle_parts) as corpus:
         outcome = train(session, corpus.batches)
-        reading = corpus.report(outcome.details["train"]["steps"])
+        facts = outcome.details["train"]
+        ended = not facts["stopped_early"] and facts["steps"] != config.max_steps
+        reading = corpus.report(facts["steps"], ended=ended)
     return replace(outcome, details={**outcome.details, "reading": reading})
 
 

@@ -75,12 +75,15 @@ class Corpus:
             f"lines {_few(sorted(found))} of split '{split}'" for split, found in lines.items()
         )
 
-    def report(self, steps: int) -> dict[str, Any]:
-        """What the first ``steps`` steps read of each split, and how many steps the schedule was laid out for."""
+    def report(self, steps: int, *, ended: bool) -> dict[str, Any]:
+        """What the first ``steps`` steps read of each split, and how many steps the schedule was laid out for.
+
+        ``ended``: the steps ended with the text, and not before.
+        """
         taken = self.mixture.taken(steps)
         total = sum(each.tokens for each in taken)
         planned = len(self.mixture)
-        if steps != planned and steps != self.mixture.pace.max_steps:
+        if ended and steps != planned:
             print(f"the text made {steps:,} steps; the learning rate was laid out for {planned:,}")
         splits = {
             reading.split: {

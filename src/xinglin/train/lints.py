@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xinglin.config.parts import Freeze, Lora, TrainingConfig
+from xinglin.config.parts import Freeze, Lora, Optimizer, TrainingConfig
 from xinglin.config.tiny import is_tiny
 from xinglin.data.shards import Shards
 from xinglin.errors import TrainingError
@@ -59,6 +59,7 @@ def lint(config: TrainingConfig, facts: Facts) -> list[Finding]:
     return [
         *_learning_rate(config, facts),
         *_adaptation(config),
+        *_unread(config.optimizer),
         *(_lengths(config, facts.steps) if facts.steps else ()),
         *(_evaluations(config, facts.steps) if facts.steps and config.eval_split else ()),
         *(_rows(config, facts.rows) if facts.rows else ()),
@@ -115,6 +116,18 @@ def _adaptation(config: TrainingConfig) -> Iterator[Finding]:
         yield Finding("optimizer.lora_plus_ratio", f"has no effect with tuning {config.tuning}")
     if config.tuning != "freeze" and config.freeze != Freeze():
         yield Finding("freeze", f"has no effect with tuning {config.tuning}")
+
+
+def _unread(config: Optimizer) -> Iterator[Finding]:
+    schedule, name = f"schedule {config.schedule}", f"name {config.name}"
+    for key, read, setting in (
+        ("decay_share", config.schedule == "wsd", schedule),
+        ("final_ratio", config.schedule != "constant", schedule),
+        ("betas", config.name != "adafactor", name),
+        ("epsilon", config.name != "adafactor", name),
+    ):
+        if not read and getattr(config, key) != getattr(Optimizer(), key):
+            yield Finding(f"optimizer.{key}", f"has no effect with {setting}")
 
 
 def _lengths(config: TrainingConfig, steps: int) -> Iterator[Finding]:

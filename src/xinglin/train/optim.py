@@ -13,6 +13,7 @@ from xinglin.models.quantized import require_bitsandbytes
 
 _LAYER = re.compile(r"\.(?:layers|h|blocks|block)\.(\d+)\.")
 _EMBEDDING = re.compile(r"\.(?:embed_tokens|word_embeddings|wte|lm_head|embed_out)\b|\.trainable_tokens_")
+_INPUT = re.compile(r"\.(?:embed_tokens|embed_positions|embed_in|word_embeddings\w*|wte|wpe)\b")
 _HEAD = re.compile(r"(?:^|\.)(?:score|value_head)\.")
 
 
@@ -83,7 +84,7 @@ def _layer(name: str) -> int | None:
 def _scale(name: str, config: Optimizer, layers: int) -> float:
     """Share of the learning rate: 1 at the output, times ``layer_decay`` for each layer on the way down."""
     layer = _layer(name)
-    depth = layers + 1 if "embed" in name or ".wte" in name else 0 if layer is None else layers - layer
+    depth = layers + 1 if _INPUT.search(name) else 0 if layer is None else layers - layer
     scale = config.layer_decay**depth
     if "lora_B" in name or "lora_embedding_B" in name:
         scale *= config.lora_plus_ratio

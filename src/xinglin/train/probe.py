@@ -52,10 +52,10 @@ def _heaviest(batches: Batches) -> tuple[Ints, int, float]:
             step = batches.steps[number]
         except IndexError:
             break
-        mine = step.micro_batches[0]
-        sizes = [sum(batches.pack(indices).lengths) for indices in mine if len(indices)]
-        total, count = total + sum(sizes), count + 1
-        for size, indices in zip(sizes, mine, strict=False):
+        count += 1
+        for indices in step.micro_batches[0]:
+            size = sum(batches.pack(indices).lengths) if len(indices) else 0
+            total += size
             if best is None or size > best[0]:
                 best = size, indices
     assert best is not None, "a stage without steps"
