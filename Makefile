@@ -24,7 +24,8 @@ fix: $(READY)                   # what can be formatted and repaired by itself
 
 bench: $(READY)                 # speed and memory beside other trainers
 	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/sft_throughput.py
+	$(BIN)/python benchmarks/training.py sft
+	$(BIN)/python benchmarks/training.py dpo --rows 24
 
 # torch first and pinned: where a CPU build is at hand, that one is taken.
 $(READY): pyproject.toml requirements.lock

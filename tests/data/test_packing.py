@@ -72,6 +72,15 @@ def test_max_steps_bounds_the_run():
         Plan(lengths, lengths, batch_size=10, micro_batch_tokens=99)[10]
 
 
+@pytest.mark.parametrize(("limits", "share"), [({"max_steps": 3}, 0.6), ({"epochs": 0.4}, 0.4), ({"epochs": 2}, 1)])
+def test_a_plan_knows_which_sequences_its_steps_take(limits, share):
+    lengths = np.full(20, 5)
+    plan = Plan(lengths, lengths - 1, group=2, batch_size=2, micro_batch_tokens=20, **limits)
+    taken = np.concatenate([indices(plan[number]) for number in range(len(plan))])
+    assert plan.sequences().tolist() == sorted(set(taken.tolist()))
+    assert len(plan.sequences()) == share * 20
+
+
 def test_first_fit_fills_bins_and_gives_long_items_their_own():
     bins = first_fit(np.array([5, 90, 4, 1]), 10)
     assert [members.tolist() for members in bins] == [[1], [0, 2, 3]]

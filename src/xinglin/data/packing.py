@@ -109,6 +109,11 @@ class Plan:
             groups=len(groups),
         )
 
+    def sequences(self) -> Ints:
+        """(U,) all sequences that the steps take, ascending."""
+        groups = np.concatenate([np.zeros(0, np.int64), *self._epoch(0)[: self.steps]])
+        return (np.sort(groups)[:, None] * self.group + np.arange(self.group)).reshape(-1)
+
     def _epoch(self, epoch: int) -> list[Ints]:
         """The group numbers of each step of an epoch, in order."""
         if epoch not in self._epochs:

@@ -200,6 +200,8 @@ def linear_nll(
     Returns:
         The sum, and (M,) what each target adds to it, without gradient.
     """
+    # A function is told that a trained weight needs its gradient even where none is recorded.
+    weight = weight if torch.is_grad_enabled() else weight.detach()
     total, losses = _LinearNll.apply(hidden, weight, targets, scales)
     return total, losses
 

@@ -54,8 +54,8 @@ def preference_batches(
     asked at every step.
     """
     precompute = precompute and loss.name not in REFERENCE_FREE
-    objective = Objective(loss, reference=reference_log_probs(session, shards) if precompute else None)
     steps = session.plan(shards, training=training)
+    objective = Objective(loss, reference=reference_log_probs(session, shards, steps) if precompute else None)
     batches = shard_batches(shards, steps, objective, split=split, share=session.share)
     if loss.name != "kto":
         return batches

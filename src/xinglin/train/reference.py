@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -39,15 +40,22 @@ def without_adapter(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def reference_log_probs(session: Session, shards: Shards) -> Tensor:
-    """(sequences,) log-probability of each sequence's trained tokens under the reference, summed."""
-    return summed_log_probs(
+def reference_log_probs(session: Session, shards: Shards, steps: Plan | None = None) -> Tensor:
+    """(sequences,) log-probability of each sequence's trained tokens under the reference, summed.
+
+    ``steps``: nan for the sequences that none of these takes, which saves their computation.
+    """
+    used = np.arange(len(shards)) if steps is None else steps.sequences()
+    view = shards.only(used)
+    every = torch.full((len(shards),), torch.nan)
+    every[torch.from_numpy(used)] = summed_log_probs(
         session,
-        session.plan(shards, training=False),
-        lambda indices: pack(shards, indices, share=session.share),
-        number=len(shards),
-        content=f"{shards.folder.name} {len(shards)}",
+        session.plan(view, training=False),
+        lambda indices: pack(view, indices, share=session.share),
+        number=len(view),
+        content=f"{shards.folder.name} {hashlib.sha256(used.tobytes()).hexdigest()}",
     )
+    return every
 
 
 def summed_log_probs(
