@@ -84,6 +84,22 @@ def test_an_adapter_on_other_weights_is_refused(full, tokenizer, tmp_path, tiny)
         read_base(tmp_path / "first")
 
 
+@pytest.mark.parametrize("other", ["bloom", "qwen3:64x2"])
+def test_an_adapter_for_another_model_is_refused(full, tokenizer, tmp_path, tiny, other):
+    make_adapter(full, tmp_path / "first", tokenizer, seed=1)
+    (tmp_path / "first" / "base.json").unlink()
+    architecture, _, shape = other.partition(":")
+    model = tiny(architecture, shape="128x2") if shape else tiny(architecture)
+    model.save_pretrained(tmp_path / "other")
+    tokenizer.save_pretrained(tmp_path / "other")
+    path = tmp_path / "first" / "adapter_config.json"
+    settings = json.loads(path.read_text()) | {"base_model_name_or_path": str(tmp_path / "other")}
+    path.write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=f"does not fit its base, a {architecture} model") as caught:
+        load_model(str(tmp_path / "first"))
+    assert len(str(caught.value)) < 600 and "\n" not in str(caught.value)
+
+
 def test_an_adapter_that_changes_nothing_is_refused(full, tokenizer, tmp_path):
     make_adapter(full, tmp_path / "first", tokenizer, seed=1, scale=0.0)
     with pytest.raises(ModelError, match="change nothing"):

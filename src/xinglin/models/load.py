@@ -16,6 +16,9 @@ from xinglin.models.quantized import quantization_config
 from xinglin.models.tiny import build_tiny
 from xinglin.models.tokenizer import load_tokenizer
 
+SHOWN = 200
+"""Characters of a library's error message."""
+
 
 class Loaded(NamedTuple):
     model: PreTrainedModel
@@ -60,12 +63,24 @@ def load_model(
             dtype=dtype,
             trust_remote_code=trust_remote_code,
         )
-        merged: Any = PeftModel.from_pretrained(lower.model, spec).merge_and_unload()
-        return Loaded(merged, load_tokenizer(spec))
+        return Loaded(_merged(lower.model, spec), load_tokenizer(spec))
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if quantization != "none":
         options["quantization_config"] = quantization_config(quantization)
     return _load_full(spec.removeprefix("hub:"), dtype=dtype, options=options)
+
+
+def _merged(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
+    try:
+        adapted: Any = PeftModel.from_pretrained(model, adapter)
+    except (ValueError, RuntimeError) as error:  # other layers, or layers of other sizes
+        reason = str(error).replace("\n\t", " ").partition("\n")[0]
+        shown = reason if len(reason) <= SHOWN else f"{reason[:SHOWN]}…"
+        raise ModelError(
+            f"{adapter}: does not fit its base, a {model.config.model_type} model ({shown})"
+        ) from error
+    merged: PreTrainedModel = adapted.merge_and_unload()
+    return merged
 
 
 def _load_full(name: str, *, dtype: torch.dtype | None, options: dict[str, Any]) -> Loaded:

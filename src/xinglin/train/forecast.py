@@ -96,7 +96,7 @@ def settle(config: TrainingConfig, run: StageRun, *, processes: int = 1, sharded
     """
     shape = shape_of(config, run)
     if shape is None:
-        shape = _saved_shape(run.model(config.model or "base").removeprefix("hub:"), config)
+        shape = _saved_shape(stack(run.model(config.model or "base"))[0].removeprefix("hub:"), config)
     facts = _facts(config, run.inputs.get(config.data or ""))
     found = outlook(config, shape, facts, processes=processes, sharded=sharded)
     if found.cure:
