@@ -60,3 +60,18 @@ def test_splits_of_a_finished_data_set(tmp_path):
 def test_what_follows_from_another_problem_is_not_said(tmp_path):
     stages = "  other: {kind: data, splits: {}}\n  sft: {kind: sft, data: stage:other, split: anything}\n"
     assert [problem.split(":")[0] for problem in problems(tmp_path, stages)] == ["other.splits"]
+
+
+def test_going_on_with_the_adapter_of_a_full_model_is_refused_before_any_work(tmp_path):
+    kinds = {
+        "pretrain": "split: docs",
+        "sft": "",
+        "dpo": "",
+        "reward": "",
+        "rloo": "rewards: [{name: length}]",
+    }
+    stages = "".join(
+        f"  {kind}: {{kind: {kind}, model: base, continue: same, {more}}}\n" for kind, more in kinds.items()
+    )
+    cure = "continue: same needs an adapter, and base is a full model; leave it out"
+    assert problems(tmp_path, stages) == [f"{kind}: {cure}" for kind in kinds]

@@ -8,9 +8,19 @@ from xinglin.config.parts import Above, AtLeastZero
 from xinglin.config.rl import RolloutConfig
 from xinglin.runtime.stage_run import StageRun
 from xinglin.stages._rewards import LIBRARY, Rewards
-from xinglin.stages._training import DISTRIBUTED, PRODUCES, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, produces, sources
 
-__all__ = ["DISTRIBUTED", "LIBRARY", "PRODUCES", "KlConfig", "RewardedConfig", "plan", "produces", "sources"]
+__all__ = [
+    "DISTRIBUTED",
+    "LIBRARY",
+    "PRODUCES",
+    "KlConfig",
+    "RewardedConfig",
+    "check",
+    "plan",
+    "produces",
+    "sources",
+]
 
 
 class RewardedConfig(RolloutConfig):

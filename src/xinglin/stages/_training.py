@@ -1,7 +1,10 @@
-"""What the training stages share: the artifact that they make, and what they will take."""
+"""What the training stages share: what they refuse, the artifact that they make, and what they will take."""
+
+from collections.abc import Mapping
 
 from xinglin.config.parts import TrainingConfig
 from xinglin.data.templates import load_template
+from xinglin.errors import ModelError
 from xinglin.runtime.stage_run import StageRun
 
 PRODUCES = ("model", "adapter")
@@ -11,6 +14,12 @@ DISTRIBUTED = True
 def produces(config: TrainingConfig) -> str:
     """The kind of artifact that a training stage makes."""
     return "adapter" if config.tuning == "lora" else "model"
+
+
+def check(config: TrainingConfig, kinds: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse to go on with the adapter of what is surely none, before any work."""
+    if config.continue_ == "same" and kinds.get("model") == ("model",):
+        raise ModelError(f"continue: same needs an adapter, and {config.model} is a full model; leave it out")
 
 
 def sources(config: TrainingConfig) -> dict[str, str]:

@@ -7,14 +7,14 @@ from pydantic import Field, model_validator
 
 from xinglin.config.parts import Above, AtLeastZero, TrainingConfig
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import DISTRIBUTED, PRODUCES, plan, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, sources
 
 if TYPE_CHECKING:
     from xinglin.train.batches import Batches
     from xinglin.train.preference_losses import PreferenceLoss
     from xinglin.train.session import Session
 
-__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "plan", "produces", "run", "sources"]
+__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "check", "plan", "produces", "run", "sources"]
 
 _NAMES = Literal[
     "sigmoid",

@@ -6,9 +6,9 @@ from pydantic import Field, model_validator
 
 from xinglin.config.parts import AtLeastZero, Fraction, Positive
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._rl import DISTRIBUTED, LIBRARY, PRODUCES, KlConfig, plan, produces, sources
+from xinglin.stages._rl import DISTRIBUTED, LIBRARY, PRODUCES, KlConfig, check, plan, produces, sources
 
-__all__ = ["DISTRIBUTED", "LIBRARY", "PRODUCES", "Config", "plan", "produces", "run", "sources"]
+__all__ = ["DISTRIBUTED", "LIBRARY", "PRODUCES", "Config", "check", "plan", "produces", "run", "sources"]
 
 
 class Config(KlConfig):

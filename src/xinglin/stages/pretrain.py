@@ -10,12 +10,12 @@ from xinglin.config.base import Config as BaseConfig
 from xinglin.config.parts import Positive, TrainingConfig
 from xinglin.runtime.artifact import Artifact
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import DISTRIBUTED, PRODUCES, plan, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, sources
 
 if TYPE_CHECKING:
     from xinglin.train.corpus import Reading
 
-__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "plan", "produces", "run", "sources"]
+__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "check", "plan", "produces", "run", "sources"]
 
 
 class Replay(BaseConfig):

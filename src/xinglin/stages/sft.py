@@ -7,9 +7,9 @@ from xinglin.config.parts import TrainingConfig
 from xinglin.config.sft import Curriculum, Regulariser
 from xinglin.errors import DataError
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import DISTRIBUTED, PRODUCES, plan, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, sources
 
-__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "plan", "produces", "run", "sources"]
+__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "check", "plan", "produces", "run", "sources"]
 
 
 class Config(TrainingConfig):
