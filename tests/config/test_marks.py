@@ -67,7 +67,6 @@ def test_going_on_with_the_adapter_of_a_full_model_is_refused_before_any_work(tm
         "pretrain": "split: docs",
         "sft": "",
         "dpo": "",
-        "reward": "",
         "rloo": "rewards: [{name: length}]",
     }
     stages = "".join(
