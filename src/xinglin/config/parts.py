@@ -109,7 +109,7 @@ class TrainingConfig(StageConfig):
     max_tokens: Positive = 1024
     """Longest sequence in tokens."""
     over_length: Literal["error", "drop", "truncate_history", "split"] = "split"
-    """What happens to longer ones. ``split`` makes several of one: nothing is lost."""
+    """What happens to longer ones. ``split`` makes several of one; what fits in none is left out and counted."""
 
     tuning: Literal["full", "lora", "freeze"] = "lora"
     """Train all weights, low-rank adapters, or some layers."""

@@ -60,7 +60,7 @@ class Config(StageConfig):
     max_tokens: Annotated[int, Field(gt=0)] = 1024
     """Longest sequence of the token shards that are made here; a stage with another limit makes its own."""
     over_length: Literal["error", "drop", "truncate_history", "split"] = "split"
-    """What happens to longer ones. ``split`` makes several of one: nothing is lost."""
+    """What happens to longer ones. ``split`` makes several of one; what fits in none is left out and counted."""
 
     @model_validator(mode="after")
     def _names_are_free(self) -> "Config":

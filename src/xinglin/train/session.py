@@ -21,6 +21,7 @@ from xinglin.models.attention import check_isolation, isolated, packed_attention
 from xinglin.models.kernels import compile_layers, fuse
 from xinglin.models.neftune import Noise
 from xinglin.models.packed import PackedModel
+from xinglin.runtime.artifact import Artifact
 from xinglin.runtime.stage_run import StageRun
 from xinglin.train import processes
 from xinglin.train.forecast import DEFAULT_BATCH, Outlook, settle
@@ -119,64 +120,71 @@ def open_session(
     """Load and adapt the model.
 
     Args:
-        reasoning: as ``Renderer`` takes it.
         head: puts another head on the language model, before the weights that are trained are chosen.
+        reasoning: as ``Renderer`` takes it.
 
     Raises:
         TrainingError: the precision is not to be had on this device.
         ModelError: the model cannot be loaded, adapted or packed.
         DataError: the split is held out for evaluation.
     """
-    data = run.artifact(config.data or "")
-    split_file(data, config.split)
-    if data.details["splits"][config.split].get("held_out"):
-        raise DataError(f"split '{config.split}' is held out for evaluation; train on another one")
+    data = _training_data(config, run)
     set_seed(run.seed)
     accelerator = processes.open_accelerator(config.precision)
-    start = find_start(
-        config,
-        model=run.model(config.model or "base"),
-        seed=run.seed,
-        tokenizer_folder=data.folder / "tokenizer",
-    )
+    given, folder = run.model(config.model or "base"), data.folder / "tokenizer"
+    start = find_start(config, model=given, seed=run.seed, tokenizer_folder=folder)
     expected = processes.by_first(
         lambda: settle(config, run, processes=accelerator.num_processes, sharded=config.sharding == "full")
     )
     core, tokenizer = load_start(config, start, dtype=_frozen_dtype(config, accelerator))
     base_dtype = core.dtype
-    core.config.use_cache = False
-    if config.packing:
-        check_isolation(core)
-    share = config.packing and isolated(core, share=True)
+    share = _prepare(core, config, checkpointing=expected.work.checkpointing)
     renderer = Renderer(
         tokenizer, template=config.template or data.config.get("template"), reasoning=reasoning
     )
-    if config.kernels == "auto":
-        fuse(core)
-    if config.compile:
-        compile_layers(core)
-    if expected.work.checkpointing:
-        core.activation_checkpointing_enable()
     core = head(core, renderer) if head else core
     adapted = adapt(core, config, start, seed=run.seed)
     model = PackedModel(adapted)
     if config.neftune_alpha:
         Noise(model, alpha=config.neftune_alpha)
     return Session(
-        config,
-        run,
-        accelerator,
-        start.base,
-        start.seed,
-        base_dtype,
-        core,
-        adapted,
-        tokenizer,
-        renderer,
-        model,
-        share,
-        expected,
+        config=config,
+        run=run,
+        accelerator=accelerator,
+        base=start.base,
+        base_seed=start.seed,
+        base_dtype=base_dtype,
+        core=core,
+        adapted=adapted,
+        tokenizer=tokenizer,
+        renderer=renderer,
+        model=model,
+        share=share,
+        expected=expected,
     )
+
+
+def _training_data(config: TrainingConfig, run: StageRun) -> Artifact:
+    data = run.artifact(config.data or "")
+    split_file(data, config.split)
+    if data.details["splits"][config.split].get("held_out"):
+        raise DataError(f"split '{config.split}' is held out for evaluation; train on another one")
+    return data
+
+
+def _prepare(core: PreTrainedModel, config: TrainingConfig, *, checkpointing: bool) -> bool:
+    """Set up how ``core`` computes; returns whether it can compute common beginnings once."""
+    core.config.use_cache = False
+    if config.packing:
+        check_isolation(core)
+    share = config.packing and isolated(core, share=True)
+    if config.kernels == "auto":
+        fuse(core)
+    if config.compile:
+        compile_layers(core)
+    if checkpointing:
+        core.activation_checkpointing_enable()
+    return share
 
 
 def _frozen_dtype(config: TrainingConfig, accelerator: Accelerator) -> torch.dtype | None:
