@@ -59,10 +59,9 @@ def score(
     Raises:
         DataError: nothing there that can be scored.
         ModelError: no reward model there.
+        RunError: ``out`` cannot be written.
     """
-    from xinglin.data.sources import Source
     from xinglin.evaluate import scoring
 
-    source = Source(path=str(path), format=format)
     with scoring.json_lines(Path(out)) if out else nullcontext(lambda row: None) as write:
-        return scoring.score(source, model=model, write=write, normalise=normalise)
+        return scoring.score(str(path), model=model, write=write, format=format, normalise=normalise)

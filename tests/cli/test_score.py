@@ -50,3 +50,9 @@ def test_a_wrong_path_is_one_line(call, tmp_path):
     done = call(file=tmp_path / "rose.jsonl")
     assert done.exit_code == 2
     assert "no such file, folder or match; did you mean" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unknown_format_is_one_line_that_names_the_others(call):
+    done = call("--format", "alpacca")
+    assert done.exit_code == 2
+    assert "alpaca" in done.stderr and "Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 """Files of answers scored by a rule that stands in for the model: batches, refusals, sums."""
 
 import json
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -104,3 +105,18 @@ def test_a_reward_model_is_found_in_a_run_a_stage_or_a_folder(tmp_path):
     with pytest.raises(ModelError, match="no such folder"):
         find_reward_model(tmp_path / "nowhere")
     assert find_reward_model(tmp_path) == str(tmp_path) and find_reward_model("hub:a/b") == "hub:a/b"
+
+
+def test_what_cannot_be_written_is_one_line_and_devices_stay_devices(tmp_path):
+    for target in (tmp_path, tmp_path / "file" / "rows.jsonl"):
+        (tmp_path / "file").touch()
+        with pytest.raises(RunError, match="cannot be written"), json_lines(target):
+            pass
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with json_lines(pipe) as write:
+        write({"score": 1})
+    assert os.read(reader, 100) == b'{"score": 1}\n' and pipe.is_fifo()
+    os.close(reader)
+    assert not list(tmp_path.glob("*.tmp"))

@@ -40,7 +40,6 @@ def command(
       xinglin score preferences.jsonl --model runs/demo --json --out scored.jsonl
       xinglin score answers.jsonl --model runs/demo | jq -c '[.score, .messages[-1].content]' | sort
     """
-    from xinglin.data.sources import Source
     from xinglin.evaluate import scoring
 
     stdout = sys.stdout
@@ -49,8 +48,7 @@ def command(
         contextlib.redirect_stdout(sys.stderr),
         scoring.json_lines(Path(out)) if out else to_stdout as write,
     ):
-        source = Source(path=file, format=format_)
-        summary = scoring.score(source, model=model, write=write, normalise=normalise)
+        summary = scoring.score(file, model=model, write=write, format=format_, normalise=normalise)
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False, indent=2), err=not out)
         return

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from xinglin import plugins
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.records import Conversation, Message, Preference, Record, kind_of
-from xinglin.data.sources import Source, files, read
+from xinglin.data.sources import FORMATS, Source, files, read
 from xinglin.errors import DataError, ModelError, RunError
 from xinglin.evaluate.preferences import judge_pairs
 from xinglin.runtime.artifact import FILE, Artifact
@@ -99,18 +100,41 @@ def find_reward_model(path: str | Path) -> str:
 
 @contextmanager
 def json_lines(target: Path) -> Iterator[Write]:
-    """Takes rows; ``target`` appears, or is replaced, when all are written."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f"{target.name}.tmp")
-    with aside.open("w", encoding="utf-8") as file:
-        yield lambda row: file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    aside.replace(target)
+    """Takes rows; ``target`` appears, or is replaced, when all are written. Pipes and devices get them at once.
+
+    Raises:
+        RunError: nothing can be written there.
+    """
+    direct = target.exists() and not target.is_file()
+    aside = target if direct else target.with_name(f"{target.name}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = aside.open("w", encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{target}: cannot be written ({error.strerror}); name another file") from None
+    try:
+        with file:
+            yield lambda row: file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if not direct:
+            aside.replace(target)
+    finally:
+        if not direct:
+            aside.unlink(missing_ok=True)
 
 
-def score(source: Source, *, model: str | Path, write: Write, normalise: bool = False) -> Row:
-    """Load a reward model, score a file with it, and sum up; see ``score_file`` and ``Scores.summary``."""
+def score(
+    path: str, *, model: str | Path, write: Write, format: str | None = None, normalise: bool = False
+) -> Row:
+    """Load a reward model, score a file with it, and sum up; see ``score_file`` and ``Scores.summary``.
+
+    Raises:
+        PluginError: there is no such format.
+    """
     from xinglin.models.reward import RewardModel
 
+    if format is not None:
+        plugins.load(FORMATS, format)
+    source = Source(path=path, format=format)
     files(source)  # a wrong path is refused before the model is loaded
     scorer = RewardModel.load(find_reward_model(model))
     with progress(None, "scoring") as bar:
