@@ -293,6 +293,19 @@ def test_killed_at_random_moments_ends_like_an_uninterrupted_run(start: Any, vic
     assert not list(Path("runs/toy/work").iterdir())
 
 
+def test_a_write_that_was_killed_leaves_nothing_in_the_artifact(start: Any) -> None:
+    process = start("run", "toy.yaml")
+    wait_for(lambda: counted("two") > 3)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    (Path("runs/toy/work/two/out") / ".artifact.json.tmp").write_text('{"stage":')
+    again = start("run", "toy.yaml")
+    _, errors = again.communicate(timeout=20)
+    assert again.returncode == 0, errors
+    assert finished().keys() == set(STAGES)
+    assert ".artifact.json.tmp" not in Artifact.load(Path("runs/toy/stages/two")).files
+
+
 @pytest.mark.parametrize("to", ["group", "pipeline"])
 def test_ctrl_c_and_sigterm_save_and_the_same_command_goes_on(start: Any, to: str) -> None:
     process = start("run", "toy.yaml")

@@ -14,6 +14,14 @@ def test_a_file_is_replaced_and_what_a_killed_writer_left_is_taken_over(tmp_path
     assert [each.name for each in path.parent.iterdir()] == ["report.html"]
 
 
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "shards" / ".ab12.tmp").mkdir(parents=True)
+    for name in ("weights", ".artifact.json.tmp", "shards/.ab12.tmp/.half.tmp"):
+        (tmp_path / name).touch()
+    atomic.remove_unfinished(tmp_path)
+    assert {each.name for each in tmp_path.rglob("*")} == {"weights", "shards"}
+
+
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     folder = tmp_path / "step-1"
     (tmp_path / ".step-1.tmp").mkdir()

@@ -52,6 +52,17 @@ def make_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     sync_folder(folder.parent)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Delete what writers that were killed have left aside in ``folder`` and below."""
+    import shutil
+
+    for aside in list(folder.rglob(".*.tmp")):
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink(missing_ok=True)
+
+
 def remove_folder(folder: Path) -> None:
     """Delete a folder so that no half-deleted one is ever seen under its name."""
     import shutil

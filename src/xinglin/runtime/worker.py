@@ -18,7 +18,7 @@ from typing import Any
 from xinglin import plugins
 from xinglin.errors import Interrupted, XinglinError
 from xinglin.runtime.artifact import FILE, Artifact
-from xinglin.runtime.atomic import sync_tree, write_text
+from xinglin.runtime.atomic import remove_unfinished, sync_tree, write_text
 from xinglin.runtime.directory import RunFolder, WorkFolder, disk_full_explained, hash_files
 from xinglin.runtime.environment import describe_environment, launch
 from xinglin.runtime.logging import Log
@@ -120,6 +120,7 @@ def _run(job: Job, folder: RunFolder, attempt: WorkFolder, stop_requested: Calla
 def _finish(job: Job, outcome: Outcome, attempt: WorkFolder, clock: "_Clock") -> None:
     """Make ``out`` a complete artifact: all bytes on disk first, ``artifact.json`` last."""
     (attempt.out / FILE).unlink(missing_ok=True)
+    remove_unfinished(attempt.out)  # else it would be listed as a file of the artifact
     sync_tree(attempt.out)
     artifact = Artifact(
         folder=attempt.out,
