@@ -145,9 +145,11 @@ def test_fused_head_equals_plain_cross_entropy(rows):
         torch.testing.assert_close(weight.grad, 3 * expected[1], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 1 << 20])
 @pytest.mark.parametrize("trained", ["hidden", "weight", "both"])
-def test_fused_log_probabilities_take_any_gradient(trained):
+def test_fused_log_probabilities_take_any_gradient(trained, kept_bytes, monkeypatch):
     """Each token's own factor comes from the loss, after the forward pass is over."""
+    monkeypatch.setattr("xinglin.models.packed.KEPT_BYTES", kept_bytes)
     torch.manual_seed(0)
     hidden = torch.randn(1500, 16, requires_grad=trained != "weight")
     weight = torch.randn(50, 16, requires_grad=trained != "hidden")
@@ -160,6 +162,15 @@ def test_fused_log_probabilities_take_any_gradient(trained):
     expected = torch.autograd.grad((plain * factors).sum(), wanted)
     for found, gradient in zip(torch.autograd.grad((ours * factors).sum(), wanted), expected, strict=True):
         torch.testing.assert_close(found, gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_an_evaluation_makes_no_gradient_of_a_trained_head(monkeypatch):
+    hidden, weight, targets = torch.randn(9, 16), torch.randn(50, 16, requires_grad=True), torch.arange(9)
+    expected = cross_entropy(hidden @ weight.T, targets, reduction="sum")
+    monkeypatch.setattr("xinglin.models.packed._slope", lambda *unused: pytest.fail("it made one"))
+    with torch.no_grad():
+        torch.testing.assert_close(linear_nll(hidden, weight, targets)[0], expected)
+        torch.testing.assert_close(linear_log_probs(hidden, weight, targets).sum(), -expected)
 
 
 def test_a_head_that_is_no_plain_matrix_takes_the_models_own_way(tiny):

@@ -19,6 +19,8 @@ SLICE = 1024
 """Trained tokens whose logits exist at one time, at most."""
 CPU_SLICE = 256
 """The same on CPU, where they are then still in the cache when they are read again: a fifth faster."""
+KEPT_BYTES = 1 << 26
+"""A head's slopes of one pass are kept for its gradient up to this size."""
 
 
 class PackedModel(nn.Module):
@@ -161,13 +163,12 @@ class _LinearNll(torch.autograd.Function):
             for part in _slices(targets):
                 rows, wanted = hidden[part].to(dtype), targets[part, None]
                 scale = None if scales is None else scales[part, None]
-                logits = (rows @ matrix.T).float()
-                log_sum = logits.logsumexp(-1, keepdim=True)
-                losses = log_sum - logits.gather(-1, wanted)
+                log_probs = (rows @ matrix.T).float().log_softmax(-1)
+                losses = -log_probs.gather(-1, wanted)
                 every[part] = (losses if scale is None else losses * scale)[:, 0]
                 if not (want_hidden or want_weight):
                     continue
-                slope = _slope(logits, log_sum, wanted)
+                slope = _slope(log_probs, wanted)
                 slope = (slope if scale is None else slope.mul_(scale)).to(dtype)
                 if grad_hidden is not None:
                     grad_hidden[part] = slope @ matrix
@@ -200,36 +201,41 @@ def linear_nll(
     Returns:
         The sum, and (M,) what each target adds to it, without gradient.
     """
-    # A function is told that a trained weight needs its gradient even where none is recorded.
-    weight = weight if torch.is_grad_enabled() else weight.detach()
-    total, losses = _LinearNll.apply(hidden, weight, targets, scales)
+    total, losses = _LinearNll.apply(hidden, _recorded(weight), targets, scales)
     return total, losses
 
 
 class _LinearLogProbs(torch.autograd.Function):
     """Log-probabilities whose gradient for ``hidden``, but for one factor per token, is made in the forward pass.
 
-    A head that is trained needs that factor first: its gradient is made in the backward pass, from the logits again.
+    A head that is trained needs that factor first. What its gradient is made from is kept until then if it is small,
+    else made again.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         kind, dtype = hidden.device.type, _product_dtype(hidden)
         matrix = weight.to(dtype)
-        fall = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        log_sums = torch.empty(len(targets), 1, device=hidden.device, dtype=torch.float32)
-        log_probs = torch.empty(len(targets), device=hidden.device, dtype=torch.float32)
+        want_hidden, want_weight, _ = ctx.needs_input_grad
+        keep = want_weight and len(targets) * len(matrix) * matrix.element_size() <= KEPT_BYTES
+        fall = torch.empty_like(hidden) if want_hidden else None
+        slopes = []
+        found = torch.empty(len(targets), device=hidden.device, dtype=torch.float32)
         with torch.autocast(kind, enabled=False):
             for part in _slices(targets):
-                rows, wanted = hidden[part].to(dtype), targets[part, None]
-                logits = (rows @ matrix.T).float()
-                log_sums[part] = logits.logsumexp(-1, keepdim=True)
-                log_probs[part] = (logits.gather(-1, wanted) - log_sums[part])[:, 0]
+                wanted = targets[part, None]
+                log_probs = (hidden[part].to(dtype) @ matrix.T).float().log_softmax(-1)
+                found[part] = log_probs.gather(-1, wanted)[:, 0]
+                if not (want_hidden or keep):
+                    continue
+                slope = _slope(log_probs, wanted).to(dtype)
                 if fall is not None:
-                    fall[part] = _slope(logits, log_sums[part], wanted).to(dtype) @ matrix
-        ctx.save_for_backward(fall, *((hidden, weight, targets, log_sums) if ctx.needs_input_grad[1] else ()))
+                    fall[part] = slope @ matrix
+                if keep:
+                    slopes.append(slope)
+        ctx.save_for_backward(fall, *((hidden, weight, targets, *slopes) if want_weight else ()))
         ctx.product_dtype = dtype
-        return log_probs
+        return found
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -238,14 +244,18 @@ class _LinearLogProbs(torch.autograd.Function):
         grad_hidden = None if fall is None else fall * factors.to(fall.dtype)
         if not trained:
             return grad_hidden, None, None
-        hidden, weight, targets, log_sums = trained
-        matrix = weight.to(ctx.product_dtype)
+        hidden, weight, targets, *slopes = trained
+        dtype = ctx.product_dtype
+        matrix = weight.to(dtype)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         with torch.autocast(hidden.device.type, enabled=False):
-            for part in _slices(targets):
-                rows = hidden[part].to(ctx.product_dtype)
-                slope = _slope((rows @ matrix.T).float(), log_sums[part], targets[part, None])
-                grad_weight += slope.mul_(factors[part]).to(ctx.product_dtype).T @ rows
+            for number, part in enumerate(_slices(targets)):
+                if slopes:
+                    slope = slopes[number]
+                else:
+                    log_probs = (hidden[part].to(dtype) @ matrix.T).float().log_softmax(-1)
+                    slope = _slope(log_probs, targets[part, None]).to(dtype)
+                grad_weight += slope.T @ (hidden[part] * factors[part]).to(dtype)
         return grad_hidden, grad_weight.to(weight.dtype), None
 
 
@@ -254,20 +264,24 @@ def _product_dtype(hidden: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
 
 
+def _recorded(weight: Tensor) -> Tensor:
+    """``weight`` as a function is to see it, which is told that it needs a gradient even where none is recorded."""
+    return weight if torch.is_grad_enabled() else weight.detach()
+
+
 def _slices(targets: Tensor) -> list[slice]:
     size = CPU_SLICE if targets.device.type == "cpu" else SLICE
     return [slice(start, start + size) for start in range(0, len(targets), size)]
 
 
-def _slope(logits: Tensor, log_sum: Tensor, targets: Tensor) -> Tensor:
-    """(M, V) gradient of the negative log-likelihoods, in place of the logits."""
-    slope = logits.sub_(log_sum).exp_()
-    return slope.scatter_add_(-1, targets, torch.full_like(targets, -1, dtype=slope.dtype))
+def _slope(log_probs: Tensor, targets: Tensor) -> Tensor:
+    """(M, V) gradient of the negative log-likelihoods for the logits, in place of ``log_probs``."""
+    return log_probs.exp_().scatter_add_(-1, targets, log_probs.new_full(targets.shape, -1))
 
 
 def linear_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """(M,) log-probabilities of ``targets`` (M,) under ``hidden`` (M, H) @ ``weight`` (V, H) transposed."""
-    result: Tensor = _LinearLogProbs.apply(hidden, weight, targets)
+    result: Tensor = _LinearLogProbs.apply(hidden, _recorded(weight), targets)
     return result
 
 
