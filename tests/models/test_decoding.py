@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from xinglin.errors import ModelError
 from xinglin.models.decoding import Sampling, draw, sample_answers
 
 LENGTHS = (5, 17, 3, 9, 9, 1)
@@ -91,3 +92,12 @@ def test_the_highest_random_number_draws_a_token_that_has_a_probability():
     highest = torch.full((1000,), float(np.nextafter(np.float32(1), np.float32(0))))
     settings = Sampling(max_new_tokens=1, stop_ids=(0,), temperature=0.9)
     assert set(draw(logits, highest, settings).tolist()) == {1}
+
+
+@pytest.mark.parametrize("sampling", [{}, {"temperature": 1.0}, {"temperature": 1.0, "top_p": 0.9}])
+def test_a_model_without_finite_probabilities_is_refused(tiny, sampling):
+    model = tiny(seed=3).eval()
+    with torch.no_grad():
+        model.lm_head.weight[5] = torch.nan
+    with pytest.raises(ModelError, match="probabilities are not finite"):
+        answers(model, prompts(), **sampling)

@@ -9,7 +9,6 @@ from stage_toys import Stages
 
 from xinglin.config.recipe import load_recipe
 from xinglin.data.records import Message
-from xinglin.data.sources import Source
 from xinglin.errors import DataError, ModelError, RecipeError, TrainingError
 from xinglin.evaluate.scoring import score
 from xinglin.models.load import load_model
@@ -110,13 +109,13 @@ def test_it_learns_and_says_how_well(stages, tuning):
 def test_a_file_is_scored_as_in_training(stages, tmp_path):
     made = stages.run("reward", {**SETTINGS, "eval_split": "pairs_dev", "center": 0.1})
     rows = []
-    source = Source(path=str(tmp_path / "pairs_dev.jsonl"))
+    source = str(tmp_path / "pairs_dev.jsonl")
     summary = score(source, model=made.folder, write=rows.append)
     judged = made.details["reward"]
     assert summary["pairs"]["accuracy"] == judged["accuracy"]
     assert summary["pairs"]["margin"]["value"] == pytest.approx(judged["margin"]["value"], abs=1e-4)
     assert np.mean([row["margin"] for row in rows]) == pytest.approx(judged["margin"]["value"], abs=1e-4)
-    answers = Source(path=str(tmp_path / "train.jsonl"))
+    answers = str(tmp_path / "train.jsonl")
     assert "pairs" not in score(answers, model=made.folder, write=rows.append)
     assert isinstance(rows[-1]["score"], float) and rows[-1]["messages"][-1]["content"] == "您好。"
 

@@ -1,6 +1,9 @@
 """PPO, GRPO and RLOO on toys: they learn, resume to the bit, keep to their definition, and refuse what cannot work."""
 
 import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 
 import numpy as np
@@ -94,7 +97,7 @@ def test_the_reward_rises(stages, kind, settings):
     rewards = [row["reward"] for row in rows_of(made, "rollout")]
     assert np.mean(rewards[-3:]) > np.mean(rewards[:2]) + 0.2, rewards
     assert {row["split"] for row in rows_of(made, "eval")} == {"dev"}
-    assert made.metrics["eval.reward"]["value"] == max(row["reward"] for row in rows_of(made, "eval"))
+    assert made.metrics["eval.reward"]["value"] == rows_of(made, "eval")[-1]["reward"]
     names = {path.name for path in made.folder.iterdir()}
     gain = made.details["rl"]["reward_gain"]
     first, *_, last = rows_of(made, "eval")
@@ -136,7 +139,7 @@ def test_a_resumed_run_ends_with_the_same_bits(stages, kind, settings):
         "optimizer": {"learning_rate": rate},
     }
     whole = stages.run(kind, common, name="whole")
-    for stop in (2, 5):  # in the middle of a pass over a rollout
+    for stop in (2, 5, 2, 3, 4):  # among answers, in the middle of a pass over a rollout, in an evaluation
         with pytest.raises(Interrupted):
             stages.run(kind, common, name="again", stop_after=stop)
     again = stages.run(kind, common, name="again")
@@ -184,6 +187,7 @@ def test_a_whole_rollout_of_ppo_is_that_of_a_naive_loop(stages):
     """Two passes x two mini-batches = four optimizer steps: equal weights at the end."""
     kept = {**SMALL, "rollout_prompts": 8, "batch_size": 4, "micro_batch_tokens": 40}
     rate = {"learning_rate": 3e-3, "schedule": "constant", "warmup": 0.0, "max_grad_norm": 1e9}
+    rate |= {"epsilon": 1e-4}  # so that rounding of gradients near 0 does not count
     settings = {**kept, "optimizer": rate, "kl_coefficient": 0.3, "value_coefficient": 0.5, "lam": 0.9}
     start = stages.run(
         "ppo", {**settings, "max_steps": 1, "optimizer": {**rate, "learning_rate": 1e-30}}, name="start"
@@ -195,7 +199,7 @@ def test_a_whole_rollout_of_ppo_is_that_of_a_naive_loop(stages):
     core = load_model("tiny:qwen3:64x2", tokenizer_folder=stages.folder / "data" / "tokenizer", seed=3).model
     naive = Naive(start.folder, core, 3)
     trained = [each for each in naive.parameters() if each.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=3e-3, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(trained, lr=3e-3, eps=1e-4, weight_decay=0.0)
     answers = [rollout.example(number) for number in range(8)]
     with torch.no_grad():
         old = [naive.read(*answer) for answer in answers]
@@ -326,3 +330,59 @@ def test_exam_questions_are_answered_for_a_verifiable_reward(stages):
     } <= row.keys()
     text = "".join(text for text, _ in made.details["example"])
     assert "A. 甲" in text and "<|im_start|>assistant" in text
+
+
+@contextmanager
+def service(*, replies):
+    """Scores answers by their length; after so many replies there are only errors. Yields its URL."""
+    left = iter(range(replies))
+
+    class Judge(BaseHTTPRequestHandler):
+        def do_POST(self):
+            samples = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["samples"]
+            body = json.dumps({"scores": [len(each["answer"]) / 8 for each in samples]}).encode()
+            self.send_response(200 if next(left, None) is not None else 404)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Judge) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/score"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("replies", "step"), [(4, 4), (3, 3)], ids=["in a rollout", "in an evaluation"])
+def test_a_reward_service_that_fails_later_costs_no_step(stages, replies, step):
+    settings = {**SMALL, "eval_split": "dev", "eval_every_steps": 3, "max_steps": 6, "batch_size": 2}
+    settings |= {"epochs": 9, "rollout_epochs": 2, "optimizer": {"learning_rate": 1e-2}}
+
+    def train(name, *, replies):
+        with service(replies=replies) as url:
+            return stages.run("ppo", {**settings, "rewards": [{"name": "http", "url": url}]}, name=name)
+
+    whole = train("whole", replies=100)
+    with pytest.raises(RewardError, match="gives no scores"):
+        train("again", replies=replies)
+    assert [path.name for path in (stages.folder / "again.scratch/checkpoints").iterdir()] == [
+        f"step-{step:08d}"
+    ]
+    again = train("again", replies=100)
+    one, two = (load_file(made.folder / "adapter_model.safetensors") for made in (whole, again))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    rewards = [[row["reward"] for row in rows_of(made, "eval")] for made in (whole, again)]
+    assert rewards[0] == rewards[1] and len(rewards[0]) == 3
+
+
+def test_with_keep_best_the_gain_is_that_of_the_weights_that_are_kept(stages):
+    settings = {**SMALL, "eval_split": "dev", "eval_every_steps": 2, "max_steps": 6, "epochs": 9}
+    rate = {"learning_rate": 3e-2}
+    made = stages.run("grpo", {**settings, "answers_per_prompt": 4, "optimizer": rate, "keep_best": True})
+    rewards = {row["step"]: row["reward"] for row in rows_of(made, "eval")}
+    best = made.details["train"]["best_step"]
+    assert rewards[best] == max(rewards.values()) == made.metrics["eval.reward"]["value"]
+    assert made.details["rl"]["reward_gain"]["after"] == pytest.approx(rewards[best], abs=1e-4)
+    kept = [json.loads(line) for line in (made.folder / "samples.jsonl").read_text("utf-8").splitlines()]
+    assert {row["step"] for row in kept} == {best}

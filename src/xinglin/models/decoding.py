@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from xinglin.errors import ModelError
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -59,6 +61,9 @@ def sample_answers(
         sampling: how tokens are chosen.
         batch_tokens: bounds answers x (prompt + ``max_new_tokens``) of a batch, which holds one prompt at least.
         progress: is told how many more prompts are done.
+
+    Raises:
+        ModelError: the model's probabilities are not finite.
     """
     answers: list[list[Answer]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
@@ -102,7 +107,9 @@ def _decode(
     noise, stops = noise.to(device), torch.tensor(sampling.stop_ids, device=device)
     written = torch.full(noise.shape, -1, device=device)
     rows = torch.arange(len(noise), device=device)
+    finite = torch.ones((), dtype=torch.bool, device=device)
     for place in range(sampling.max_new_tokens):
+        finite &= logits.amax().isfinite()
         tokens = draw(logits, noise[rows, place], sampling)
         written[rows, place] = tokens
         going = torch.isin(tokens, stops, invert=True)
@@ -112,6 +119,11 @@ def _decode(
             rows, tokens = rows[going], tokens[going]
             reader.keep(going.nonzero()[:, 0])
         logits = reader.read(tokens[:, None])
+    if not finite:
+        raise ModelError(
+            "the model's probabilities are not finite, so it cannot answer; its weights are damaged, or its learning "
+            "rate was too high: lower that, or take other weights"
+        )
     lengths = (written >= 0).sum(1).tolist()
     found = [row[:length] for row, length in zip(written.tolist(), lengths, strict=True)]
     return [Answer(row, row[-1] in sampling.stop_ids) for row in found]
@@ -166,5 +178,6 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
     cumulated = probabilities.cumsum(-1)
     # A float32 below 1 times the sum is below the sum: a token without probability is never drawn.
     wanted = (uniform * cumulated[:, -1])[:, None]
-    places = torch.searchsorted(cumulated, wanted, right=True)
+    # Where nothing is finite, any token that there is: an index out of range would end a CUDA process for good.
+    places = torch.searchsorted(cumulated, wanted, right=True).clamp_max(cumulated.shape[-1] - 1)
     return (places if order is None else order.gather(-1, places))[:, 0]

@@ -153,13 +153,14 @@ def _outcome(session: Session, loop: Loop, state: State, shown: list[list[Any]])
         "trainable_parameters": trainable,
         "first_loss": state.first_loss,
         "final_loss": state.last_loss,
-        "best_step": state.best_step or None,
+        "best_step": None if state.best is None else state.best_step,
         "best_evaluation": state.best,
         "stopped_early": state.stopped_early,
     }
     metrics = {"train.loss": interval(state.last_loss)} if state.last_loss is not None else {}
-    if state.best is not None:
-        metrics[f"eval.{loop.schedule.watch}"] = interval(state.best)
+    reached = state.best if loop.schedule.keep_best else state.evaluated
+    if reached is not None:
+        metrics[f"eval.{loop.schedule.watch}"] = interval(reached)
     kind = "adapter" if session.config.tuning == "lora" else "model"
     return Outcome(kind, metrics, {"train": details, "example": shown})
 

@@ -6,8 +6,8 @@ numbers (dropout) start from (seed, step, process). A resumed run therefore repe
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from accelerate import Accelerator
 
 from xinglin.config.parts import Optimizer
 from xinglin.data.packing import Step
-from xinglin.errors import Interrupted, TrainingError
+from xinglin.errors import Interrupted, RewardError, TrainingError
 from xinglin.models.packed import PackedModel
 from xinglin.runtime.progress import progress
 from xinglin.train import checkpoint, processes, sharding
@@ -77,12 +77,13 @@ class Loop:
         return self.state
 
     def _run(self, bar: Any) -> None:
-        if self.schedule.from_start and self.schedule.eval_every and self.state.step == 0:
+        if self._is_unevaluated():
             self._evaluate()
         clock = time.perf_counter()
         while not self.state.stopped_early:
             try:
-                step = self.batches.steps[self.state.step]
+                with self._saved_on_failure():
+                    step = self.batches.steps[self.state.step]
             except IndexError:
                 break
             self._step(self.state.step, step)
@@ -98,6 +99,23 @@ class Loop:
             self._evaluate()
         if self.saved_step != self.state.step:
             self._save()
+
+    def _is_unevaluated(self) -> bool:
+        """Whether a run begins with the evaluation that it was interrupted in, or with one before the first step."""
+        every, step = self.schedule.eval_every, self.state.step
+        if not every:
+            return False
+        return self.state.evaluated_step != step and step % every == 0 if step else self.schedule.from_start
+
+    @contextmanager
+    def _saved_on_failure(self) -> Iterator[None]:
+        """Answers and rewards may take long and fail for reasons of their own: the steps before them are kept."""
+        try:
+            yield
+        except (RewardError, Interrupted):
+            if self.saved_step != self.state.step:
+                self._save()
+            raise
 
     def _after(self, bar: Any) -> None:
         done = self.state.step
@@ -193,13 +211,14 @@ class Loop:
     @torch.no_grad()
     def _evaluate(self) -> None:
         self.wrapped.eval()
-        measured = []
-        for name, measure in self.watched.items():
-            means = measure(self)
-            measured.append(means)
+        with self._saved_on_failure():
+            measured = {name: measure(self) for name, measure in self.watched.items()}
+        for name, means in measured.items():
             self.write({"kind": "eval", "step": self.state.step, "split": name, **means})
+        first = next(iter(measured.values()))
+        self.state.evaluated = processes.by_first(lambda: first[self.schedule.watch])
         self.state.evaluated_step = self.state.step
-        self._note_best(processes.by_first(lambda: measured[0][self.schedule.watch]))
+        self._note_best(self.state.evaluated)
 
     def mean_over(self, batches: Batches) -> dict[str, float]:
         """Loss and metrics over a whole set, weighted by trained token (or pair): the same for every batch size."""

@@ -112,7 +112,7 @@ class MetricsFile:
         from torch.utils.tensorboard import SummaryWriter
 
         self._path = folder / "metrics.jsonl"
-        kept = [row for row in read_rows(self._path) if row["step"] <= resume_step]
+        kept = [row for row in read_rows(self._path) if resume_step and row["step"] <= resume_step]
         atomic.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "runs"), purge_step=resume_step + 1)

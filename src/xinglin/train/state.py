@@ -33,6 +33,8 @@ class State:
     best: float | None = None
     """Of what the schedule watches."""
     best_step: int = 0
+    evaluated: float | None = None
+    """The same, at the last evaluation."""
     evaluated_step: int = 0
     evaluations_since_best: int = 0
     first_loss: float | None = None

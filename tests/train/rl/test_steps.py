@@ -152,6 +152,23 @@ def test_a_damaged_rollout_is_refused(steps, tmp_path):
         steps([])[1]
 
 
+def test_a_bug_while_making_a_rollout_is_not_the_end_of_the_steps(steps):
+    all_steps = steps([])
+    all_steps.make = lambda number, *, coefficient: [][number]
+    with pytest.raises(RuntimeError, match="rollout 1 cannot be made"):
+        all_steps[0]
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_makes_its_rollouts_again(steps, tmp_path):
+    made = []
+    all_steps = steps(made)
+    first = taken(all_steps[0])
+    all_steps[6]
+    (tmp_path / "rollouts" / "000000.safetensors").unlink()
+    assert taken(steps(made)[0]) == first
+    assert [number for number, _ in made] == [0, 1, 0]
+
+
 def test_a_rollout_survives_its_file(tmp_path):
     made = make(3, coefficient=0.1)
     made.save(tmp_path / "one")

@@ -1,6 +1,6 @@
 """The policy at work: it answers prompts, the answers are scored, and their tokens are measured."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xinglin.data.packing import Packed
 from xinglin.data.rendering import Renderer
+from xinglin.errors import Interrupted, RewardError
 from xinglin.models.attention import attention
 from xinglin.models.decoding import Answer, Sampling, Seed, sample_answers
 from xinglin.models.packed import PackedModel
@@ -42,6 +43,7 @@ class Policy:
     share: bool
     """Whether answers to one prompt are computed behind one copy of it."""
     missing_stop_penalty: float
+    stop_requested: Callable[[], bool]
 
     def __post_init__(self) -> None:
         self.own_attention = str(self.actor.core.config._attn_implementation)
@@ -88,6 +90,12 @@ class Policy:
         """Every process writes a share of them."""
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         mine = range(rank, len(asked), processes)
+
+        def advance(done: int) -> None:
+            bar.advance(done)
+            if processes == 1 and self.stop_requested():  # several stop together, after the step
+                raise Interrupted("between answers")
+
         with attention(self.actor.core, self.own_attention), progress(len(mine), "answering") as bar:
             found = sample_answers(
                 self.actor.core,
@@ -95,7 +103,7 @@ class Policy:
                 [seeds[index] for index in mine],
                 sampling=self.sampling,
                 batch_tokens=self.generation_tokens,
-                progress=bar.advance,
+                progress=advance,
             )
         return self._together(list(zip(mine, found, strict=True)))
 
@@ -141,11 +149,17 @@ class Policy:
     def _scores(self, samples: Sequence[Sample]) -> tuple[list[float], dict[str, list[float]]]:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         mine = range(rank, len(samples), processes)
-        totals, components = self.scoring([samples[index] for index in mine])
-        rows = [
-            (total, {title: numbers[place] for title, numbers in components.items()})
-            for place, total in enumerate(totals)
-        ]
+        rows, failure = [], []
+        try:
+            totals, components = self.scoring([samples[index] for index in mine])
+            rows = [
+                (total, {title: numbers[place] for title, numbers in components.items()})
+                for place, total in enumerate(totals)
+            ]
+        except RewardError as error:
+            failure.append(str(error))
+        if failures := gather_rows(failure):  # of any process is that of all, so that they save together
+            raise RewardError(failures[0])
         together = self._together(list(zip(mine, rows, strict=True)))
         titles = [config.title for config in self.scoring.configs]
         return [total for total, _ in together], {

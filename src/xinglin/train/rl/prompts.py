@@ -77,6 +77,9 @@ def read_prompts(
             continue
         prompts.asked.append(Asked(messages, asked.meta, ids))
     if prompts is None or not prompts.asked:
-        reasons = dict(prompts.left_out) if prompts else "it is empty"
-        raise DataError(f"split '{split}': no prompt to answer ({reasons}); raise max_tokens or name another")
+        counted = (f"{count} {reason}" for reason, count in prompts.left_out.items()) if prompts else ()
+        raise DataError(
+            f"split '{split}': no prompt to answer ({', '.join(counted) or 'it is empty'}); raise max_tokens, lower "
+            "max_new_tokens, or name another split"
+        )
     return prompts

@@ -207,7 +207,10 @@ class RolloutSteps:
         if number >= self.layout.rollouts or (number and self._schedule[-1].last):
             raise IndexError(step)
         coefficient = self._schedule[-1].next_coefficient if number else self.coefficient
-        rollout = self.make(number, coefficient=coefficient)
+        try:
+            rollout = self.make(number, coefficient=coefficient)
+        except IndexError as error:  # would pass for the end of the steps
+            raise RuntimeError(f"rollout {number + 1} cannot be made") from error
         kl = rollout.facts.get("kl")
         following = coefficient if kl is None else self.next_coefficient(coefficient, kl)
         too_far = bool(self.layout.max_kl is not None and kl is not None and kl > self.layout.max_kl)
@@ -244,7 +247,10 @@ class RolloutSteps:
         """What was begun up to ``step``; what came after it, in a run that fell back, is made again."""
         path = self.folder / SCHEDULE
         rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-        return [Begun(**row) for row in rows if row["first"] <= step]
+        begun = [Begun(**row) for row in rows if row["first"] <= step]
+        if begun and begun[-1].first == step and not self._path(len(begun) - 1).is_file():
+            begun.pop()  # forgotten before its checkpoints were damaged; the weights are those that made it
+        return begun
 
     def _write_schedule(self) -> None:
         if self.accelerator.is_main_process:

@@ -14,7 +14,7 @@ from xinglin.config.rl import RolloutConfig
 from xinglin.data.encoding import Encoded
 from xinglin.data.records import Kind
 from xinglin.data.splits import read_split, split_file
-from xinglin.errors import DataError
+from xinglin.errors import DataError, ModelError
 from xinglin.evaluate.statistics import sign_flip
 from xinglin.models.decoding import Sampling, Seed
 from xinglin.models.reward import share_or_load
@@ -24,6 +24,7 @@ from xinglin.rewards.model import Config as ModelReward
 from xinglin.runtime import atomic
 from xinglin.runtime.artifact import interval
 from xinglin.runtime.stage_run import Outcome, StageRun
+from xinglin.train import processes
 from xinglin.train.batches import Batches
 from xinglin.train.fit import build_loop, finish
 from xinglin.train.loop import Loop
@@ -37,7 +38,7 @@ from xinglin.train.rl.steps import Layout, RolloutSteps
 from xinglin.train.session import Session, open_session
 
 BEFORE_FILE, SAMPLES_FILE = "samples_before.jsonl", "samples.jsonl"
-"""The answers to the held-out prompts before the first step, and at the last evaluation."""
+"""The answers to the held-out prompts before the first step, and of the weights that the stage ends with."""
 _EVALUATION = 1 << 40
 """In place of a rollout's number in the seeds of an evaluation."""
 
@@ -49,7 +50,7 @@ def train_policy(
 
     Raises:
         DataError: no prompts in the split, or prompts of two kinds.
-        ModelError: a model cannot be loaded, or has no chat template.
+        ModelError: a model cannot be loaded, has no chat template, or too short a window.
         RewardError: a reward cannot work.
     """
     session = open_session(config, run)
@@ -87,6 +88,11 @@ def train_policy(
     facts = {"prompts": prompts.counted(), "rollouts": steps.begun}
     if not held:
         return replace(outcome, details=outcome.details | {"rl": facts})
+    kept = state.best_step if config.keep_best else state.evaluated_step
+    for step, name in (0, BEFORE_FILE), (kept, SAMPLES_FILE):
+        if session.accelerator.is_main_process:
+            atomic.write_bytes(run.out / name, _samples(run, step).read_bytes())
+    processes.wait()
     gain = reward_gain(run.out, seed=run.seed)
     metrics = {"eval.reward_gain": interval(gain["difference"], gain["low"], gain["high"])}
     return replace(
@@ -97,7 +103,7 @@ def train_policy(
 
 
 def reward_gain(folder: Path, *, seed: int) -> dict[str, float]:
-    """Rewards of the held-out answers at the last evaluation over those before training: a paired test."""
+    """Rewards of the held-out answers after training over those before: a paired test."""
     before, after = (
         [json.loads(line)["reward"] for line in (folder / name).read_text(encoding="utf-8").splitlines()]
         for name in (BEFORE_FILE, SAMPLES_FILE)
@@ -155,6 +161,7 @@ def _policy(
         micro_batch_tokens=_micro_batch_tokens(config),
         share=_share(session, config),
         missing_stop_penalty=config.missing_stop_penalty,
+        stop_requested=session.run.stop_requested,
     )
 
 
@@ -170,6 +177,12 @@ def _scoring(session: Session, config: RolloutConfig, rewards: Sequence[RewardCo
         for each in rewards
         if isinstance(each, ModelReward)
     }
+    for name, scorer in scorers.items():
+        if scorer.context_tokens < config.max_tokens:
+            raise ModelError(
+                f"reward model {name} reads {scorer.context_tokens} tokens, and an answer with its prompt may have "
+                f"{config.max_tokens}; set max_tokens to {scorer.context_tokens} or less"
+            )
     context = Context(
         record=kind,
         locate=session.run.model,
@@ -254,7 +267,7 @@ class Evaluation:
     session: Session
 
     def measure(self, loop: Loop) -> dict[str, float]:
-        """Mean reward and its parts, length, and distance from the reference; the answers go to a file."""
+        """Mean reward and its parts, length, and distance from the reference; the answers go to a scratch file."""
         seed = self.session.run.seed
         rollout, texts = self.policy.roll_out(
             self.asked,
@@ -272,9 +285,12 @@ class Evaluation:
                 for asked, text, score in zip(self.asked, texts, rollout.scores, strict=True)
             )
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            name = SAMPLES_FILE if loop.state.step else BEFORE_FILE
-            atomic.write_text(self.session.run.out / name, "".join(lines))
+            atomic.write_text(_samples(self.session.run, loop.state.step), "".join(lines))
         return rounded(rollout.facts)
+
+
+def _samples(run: StageRun, step: int) -> Path:
+    return run.scratch / "samples" / f"{step:08d}.jsonl"
 
 
 def _shown(steps: RolloutSteps, session: Session) -> list[list[Any]]:
