@@ -58,6 +58,10 @@ def prepare(folder: Path, task: str, *, size: str, rows: int) -> Prepared:
     tokenizer = _model(folder / "model", records, SHAPES[size])
     renderer = Renderer(tokenizer)
     kept = [row for row in _encoded(renderer, records, kind) if row[1]["length"] <= MAX_TOKENS]
+    if rows % RL.get(task, {}).get("prompts", 1):
+        raise SystemExit(
+            f"{rows} rows make no whole rollouts; --rows must be a multiple of {RL[task]['prompts']}"
+        )
     chosen = list(islice(kept, rows))
     for place, name in enumerate(("rows", "tokens")):
         text = "".join(json.dumps(row[place], ensure_ascii=False) + "\n" for row in chosen)

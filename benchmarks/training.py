@@ -41,8 +41,10 @@ SCRIPTS = {
     TRL_PPO: "with_trl_ppo.py",
     FACTORY: "with_llamafactory.py",
 }
-ROWS = {"sft": 200, "reward": 48, "dpo": 48, "grpo": 16, "ppo": 64, "prepare": 1000}
-"""For 8 million parameters; a quarter of it for 60."""
+ROWS = {
+    "8m": {"sft": 200, "reward": 48, "dpo": 48, "grpo": 16, "ppo": 64, "prepare": 1000},
+    "60m": {"sft": 96, "reward": 16, "dpo": 16, "grpo": 8, "ppo": 32, "prepare": 1000},
+}
 OURS = ("xinglin", "2048")
 
 
@@ -69,7 +71,7 @@ def main() -> None:
         FACTORY: arguments.llamafactory,
         TRL_PPO: arguments.trl112,
     }
-    rows = arguments.rows or ROWS[arguments.task] // (4 if arguments.size == "60m" else 1)
+    rows = arguments.rows or ROWS[arguments.size][arguments.task]
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(Path(folder), arguments.task, size=arguments.size, rows=rows)
         print(f"{arguments.task}, {arguments.size}: {prepared.rows} rows of {prepared.source}")
