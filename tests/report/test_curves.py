@@ -108,3 +108,11 @@ def test_the_loss_plot_is_a_png_of_useful_size(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text("")
     loss_plot(tmp_path / "metrics.jsonl", tmp_path / "empty.png")
     assert (tmp_path / "empty.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_single_point_is_seen_and_kl_is_an_abbreviation() -> None:
+    (chart,) = curves.charts([{"kind": "rollout", "step": 3, "kl_coefficient": 0.1}])
+    assert chart.title == "KL coefficient"
+    assert curves._title("update_kl") == "Update KL" and curves._title("kl") == "KL"
+    path = curves.svg(chart).split('points="')[1].split('"')[0]
+    assert len(set(path.split())) == 2

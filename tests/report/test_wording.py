@@ -54,3 +54,13 @@ def test_headlines_come_first() -> None:
         "dialogue.bleu_4",
         "z.kappa",
     ]
+
+
+def test_where_a_stage_learned_from_rewards_they_are_its_course() -> None:
+    train = {"first_loss": 2.0, "final_loss": 1.5}
+    assert wording.course({"train": train}) == "2.00 → 1.50"
+    rollouts = {"before": -0.25, "after": 0.5}
+    assert wording.course({"train": train, "rl": {"reward": rollouts}}) == "reward -0.250 → 0.500"
+    gain = {"before": 0.0, "after": 0.75, "p": 0.0001}
+    said = wording.course({"train": train, "rl": {"reward": rollouts, "reward_gain": gain}})
+    assert said == "reward 0 → 0.750 ▲"

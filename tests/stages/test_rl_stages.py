@@ -104,6 +104,7 @@ def test_the_reward_rises(stages, kind, settings):
     assert (first["step"], last["step"]) == (0, 72)
     assert [gain["before"], gain["after"]] == pytest.approx([first["reward"], last["reward"]], abs=1e-4)
     assert gain["difference"] == pytest.approx(gain["after"] - gain["before"]) and gain["n"] == 3
+    assert made.details["rl"]["reward"] == {"before": rewards[0], "after": rewards[-1]}
     assert {
         "rollouts.png",
         "loss.png",

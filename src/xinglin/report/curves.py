@@ -109,7 +109,12 @@ def charts(rows: list[dict[str, Any]]) -> list[Chart]:
 def _title(key: str) -> str:
     if key.startswith(BY_SOURCE):
         return f"Loss of {key.removeprefix(BY_SOURCE)}"
-    return _NAMES.get(key, key.replace("_", " ").capitalize())
+    return _NAMES.get(key, _words(key))
+
+
+def _words(key: str) -> str:
+    first, *others = ("KL" if word == "kl" else word for word in key.split("_"))
+    return " ".join([first[0].upper() + first[1:], *others])
 
 
 def _train_series(line: Points, *, raw: bool) -> list[Series]:
@@ -185,7 +190,10 @@ def _tick(value: float) -> str:
 
 def _line(series: Series, place: Any) -> str:
     shown = thin(series.points)
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in shown))
+    places = [place(*point) for point in shown]
+    if len(places) == 1:  # a line of one point is invisible
+        places = [(places[0][0] - 5, places[0][1]), (places[0][0] + 5, places[0][1])]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     parts = [f'<polyline class="{series.style}" points="{path}"/>']
     if series.style != "raw":
         dots = thin(shown, MAX_TOOLTIPS)

@@ -258,7 +258,7 @@ def _stage_table(summary: Summary) -> Table:
         ]
         if train := stage["details"].get("train"):
             cells += [wording.count(train[key]) for key in ("steps", "tokens", "tokens_per_second")]
-            cells += [f"{wording.number(train['first_loss'])} → {wording.number(train['final_loss'])}"]
+            cells += [wording.course(stage["details"])]
         table.add_row(*cells)
     return table
 

@@ -13,6 +13,9 @@ STAGE_TITLES = {
     "sft": "SFT",
     "reward": "Reward model",
     "dpo": "DPO",
+    "ppo": "PPO",
+    "grpo": "GRPO",
+    "rloo": "RLOO",
     "merge": "Merging",
 }
 
@@ -109,6 +112,19 @@ def judgement(comparison: dict[str, Any]) -> Literal["better", "worse", "differe
     if better is None:
         return "different"
     return "better" if (difference > 0) == (better == "higher") else "worse"
+
+
+def course(details: dict[str, Any]) -> str:
+    """From where to where a training stage went: the reward of answers where it learned from rewards, else the loss.
+
+    ▲ and ▼ mark a change in held-out reward that a paired test finds significant.
+    """
+    train, learned = details["train"], details.get("rl", {})
+    if reward := learned.get("reward_gain") or learned.get("reward"):
+        before, after = reward["before"], reward["after"]
+        sign = (" ▲" if after > before else " ▼") if reward.get("p", 1) < 0.05 else ""
+        return f"reward {number(before)} → {number(after)}{sign}"
+    return f"{number(train['first_loss'])} → {number(train['final_loss'])}"
 
 
 def number(value: float | None) -> str:

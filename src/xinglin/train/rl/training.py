@@ -28,6 +28,7 @@ from xinglin.train import processes
 from xinglin.train.batches import Batches
 from xinglin.train.fit import build_loop, finish
 from xinglin.train.loop import Loop
+from xinglin.train.meter import read_rows
 from xinglin.train.rl.actor import Actor, Reference
 from xinglin.train.rl.methods import Method
 from xinglin.train.rl.objective import Objective
@@ -36,6 +37,7 @@ from xinglin.train.rl.prompts import Asked, Prompts, read_prompts
 from xinglin.train.rl.rollout import Rollout, rounded
 from xinglin.train.rl.steps import Layout, RolloutSteps
 from xinglin.train.session import Session, open_session
+from xinglin.train.state import State
 
 BEFORE_FILE, SAMPLES_FILE = "samples_before.jsonl", "samples.jsonl"
 """The answers to the held-out prompts before the first step, and of the weights that the stage ends with."""
@@ -83,23 +85,27 @@ def train_policy(
         state = loop.fit()
     policy.actor.drop_critic()
     outcome = finish(session, loop, state, shown=_shown(steps, session))
-    if session.accelerator.is_main_process:
-        rollout_plot(run.out / "metrics.jsonl", run.out / "rollouts.png")
     facts = {"prompts": prompts.counted(), "rollouts": steps.begun}
-    if not held:
+    return _with_rewards(outcome, facts, session, state if held else None)
+
+
+def _with_rewards(outcome: Outcome, facts: dict[str, Any], session: Session, state: State | None) -> Outcome:
+    """``outcome`` with the rewards of rollouts and, where the stage was evaluated (``state``), of held-out answers."""
+    run, first = session.run, session.accelerator.is_main_process
+    earned = [row["reward"] for row in read_rows(run.out / "metrics.jsonl") if row["kind"] == "rollout"]
+    facts["reward"] = {"before": earned[0], "after": earned[-1]}
+    if first:
+        rollout_plot(run.out / "metrics.jsonl", run.out / "rollouts.png")
+    if state is None:
         return replace(outcome, details=outcome.details | {"rl": facts})
-    kept = state.best_step if config.keep_best else state.evaluated_step
+    kept = state.best_step if session.config.keep_best else state.evaluated_step
     for step, name in (0, BEFORE_FILE), (kept, SAMPLES_FILE):
-        if session.accelerator.is_main_process:
+        if first:
             atomic.write_bytes(run.out / name, _samples(run, step).read_bytes())
     processes.wait()
-    gain = reward_gain(run.out, seed=run.seed)
+    gain = facts["reward_gain"] = reward_gain(run.out, seed=run.seed)
     metrics = {"eval.reward_gain": interval(gain["difference"], gain["low"], gain["high"])}
-    return replace(
-        outcome,
-        metrics=outcome.metrics | metrics,
-        details=outcome.details | {"rl": {**facts, "reward_gain": gain}},
-    )
+    return replace(outcome, metrics=outcome.metrics | metrics, details=outcome.details | {"rl": facts})
 
 
 def reward_gain(folder: Path, *, seed: int) -> dict[str, float]:
