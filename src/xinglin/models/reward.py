@@ -24,7 +24,7 @@ from xinglin.models.attention import is_packing, isolated, packed_attention, qua
 from xinglin.models.packed import PackedModel, read_scores
 from xinglin.models.score_head import load_classifier
 from xinglin.models.tokenizer import load_tokenizer
-from xinglin.models.trunk import active_adapter, add_frozen_adapter, reason_apart
+from xinglin.models.trunk import add_frozen_adapter, reason_apart, using_adapter
 
 ADAPTER = "reward"
 """What the reward model's adapter is called on a trunk that it shares."""
@@ -129,7 +129,7 @@ class RewardModel:
             trunk,
             readable(Renderer(load_tokenizer(spec)), spec),
             head=head,
-            active=partial(active_adapter, adapted, ADAPTER),
+            active=partial(using_adapter, adapted, ADAPTER),
             batch_tokens=batch_tokens,
             scale=read_scale(folder),
         )

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from xinglin.models.adapter import is_adapter, read_base, weights_fingerprint
 
@@ -59,14 +61,22 @@ def add_frozen_adapter(adapted: Any, folder: Path, *, name: str) -> dict[str, Te
 
 
 @contextmanager
-def active_adapter(adapted: Any, name: str) -> Iterator[None]:
-    """Within, only the adapter ``name`` of the PEFT model takes part; what is trained stays the same after it."""
-    before = adapted.base_model.active_adapters
-    flags = [(parameter, parameter.requires_grad) for parameter in adapted.parameters()]
-    adapted.base_model.set_adapter(name, inference_mode=True)
+def using_adapter(model: nn.Module, name: str | None) -> Iterator[None]:
+    """Within, only the adapter ``name`` counts; None: the base alone. What is trained stays as it is.
+
+    PEFT's own switches also decide which adapter is trained.
+    """
+    layers: list[Any] = [
+        each for each in model.modules() if isinstance(each, BaseTunerLayer | AuxiliaryTrainingWrapper)
+    ]
+    before = [(layer._active_adapter, layer._disable_adapters) for layer in layers]
+    for layer in layers:
+        known = name is not None and name in layer._get_available_adapters()
+        layer._disable_adapters = not known
+        if known:
+            layer._active_adapter = [name]
     try:
         yield
     finally:
-        adapted.base_model.set_adapter(before)
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
+        for layer, (active, disabled) in zip(layers, before, strict=True):
+            layer._active_adapter, layer._disable_adapters = active, disabled

@@ -9,7 +9,8 @@ from xinglin.data.packing import pack_sequences
 from xinglin.models.attention import packed_attention
 from xinglin.models.lora import add_lora
 from xinglin.models.packed import PackedModel
-from xinglin.train.rl.actor import VALUE, Actor, Reference, using_adapter
+from xinglin.models.trunk import using_adapter
+from xinglin.train.rl.actor import VALUE, Actor, Reference
 
 
 @pytest.fixture

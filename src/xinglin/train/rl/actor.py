@@ -12,13 +12,12 @@ from typing import Any, Literal
 
 import torch
 from peft import PeftModel
-from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
 from xinglin.data.packing import Packed
 from xinglin.errors import TrainingError
 from xinglin.models.packed import PackedModel
+from xinglin.models.trunk import using_adapter
 
 VALUE = "value"
 """Name of the value's own adapter."""
@@ -104,28 +103,6 @@ class Reference:
             return
         with using_adapter(self.actor.model, None):
             yield self.actor
-
-
-@contextmanager
-def using_adapter(model: nn.Module, name: str | None) -> Iterator[None]:
-    """Within, only the adapter ``name`` counts; None: the base alone. What is trained stays as it is.
-
-    PEFT's own switches also decide which adapter is trained.
-    """
-    layers: list[Any] = [
-        each for each in model.modules() if isinstance(each, BaseTunerLayer | AuxiliaryTrainingWrapper)
-    ]
-    before = [(layer._active_adapter, layer._disable_adapters) for layer in layers]
-    for layer in layers:
-        known = name is not None and name in layer._get_available_adapters()
-        layer._disable_adapters = not known
-        if known:
-            layer._active_adapter = [name]
-    try:
-        yield
-    finally:
-        for layer, (active, disabled) in zip(layers, before, strict=True):
-            layer._active_adapter, layer._disable_adapters = active, disabled
 
 
 def _add_value_adapter(model: nn.Module, *, seed: int) -> None:
