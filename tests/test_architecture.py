@@ -99,7 +99,9 @@ def test_stages_fit_their_contract() -> None:
         assert len(made) == 1 or callable(stage.produces), f"{kind} must say which artifact it makes"
         assert callable(stage.run)
         shared = getattr(stage, "DISTRIBUTED", False)
-        assert shared == issubclass(stage.Config, TrainingConfig), f"{kind}: what trains, several processes share"
+        assert shared == issubclass(stage.Config, TrainingConfig), (
+            f"{kind}: what trains, several processes share"
+        )
         undocumented = [key for key, field in stage.Config.model_fields.items() if not field.description]
         assert not undocumented, f"{kind}: document {undocumented}"
 

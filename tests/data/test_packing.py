@@ -72,7 +72,9 @@ def test_max_steps_bounds_the_run():
         Plan(lengths, lengths, batch_size=10, micro_batch_tokens=99)[10]
 
 
-@pytest.mark.parametrize(("limits", "share"), [({"max_steps": 3}, 0.6), ({"epochs": 0.4}, 0.4), ({"epochs": 2}, 1)])
+@pytest.mark.parametrize(
+    ("limits", "share"), [({"max_steps": 3}, 0.6), ({"epochs": 0.4}, 0.4), ({"epochs": 2}, 1)]
+)
 def test_a_plan_knows_which_sequences_its_steps_take(limits, share):
     lengths = np.full(20, 5)
     plan = Plan(lengths, lengths - 1, group=2, batch_size=2, micro_batch_tokens=20, **limits)

@@ -1,4 +1,4 @@
-"""Evaluate models on tasks in order: samples, metrics, and a paired test of each model against the one before it or the first."""
+"""Evaluate models on tasks in order: samples, metrics, and paired tests of each model against an earlier one."""
 
 import json
 from collections.abc import Callable, Sequence
