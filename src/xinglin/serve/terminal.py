@@ -6,7 +6,9 @@ Answers go to stdout and everything else to stderr, so a script that pipes quest
 import contextlib
 import io
 import json
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
@@ -164,14 +166,36 @@ def _piped_lines() -> Iterator[str]:
 
 def _print_stream(stream: Generator[str, None, Finish]) -> tuple[str, Finish]:
     pieces: list[str] = []
-    while True:
-        try:
-            piece = next(stream)
-        except StopIteration as end:
-            print(flush=True)
-            return "".join(pieces), end.value
-        pieces.append(piece)
-        print(piece.translate(_CONTROLS), end="", flush=True)
+    with _noted_interrupts() as noted:
+        while True:
+            try:
+                piece = next(stream)
+            except StopIteration as end:
+                print(flush=True)
+                return "".join(pieces), end.value
+            if noted:
+                raise KeyboardInterrupt
+            pieces.append(piece)
+            print(piece.translate(_CONTROLS), end="", flush=True)
+
+
+@contextlib.contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Ctrl-C raises as ever, and is noted: raised while Python cleans up behind a token, it would be swallowed."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+
+    def note(number: int, frame: object) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _set_errors(stream: object, errors: str) -> None:
