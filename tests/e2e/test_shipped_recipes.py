@@ -70,7 +70,7 @@ def test_the_demo_learns_and_becomes_safe(tmp_path):
         gain = stage(summary, name)["details"]["rl"]["reward_gain"]
         assert gain["low"] > 0 and gain["p"] < 0.01, "held-out reward"
         safer = comparison(summary, "evaluate_final", "safety.unsafe_rate", model=name)
-        assert safer["difference"] < -0.2 and safer["p"] < 0.01
+        assert safer["difference"] < -0.1 and safer["p"] < 0.01
         after = next(m for m in stage(summary, "evaluate_final")["details"]["models"] if m["name"] == name)
         assert after["metrics"]["exam.accuracy"]["value"] >= 0.85
         length = after["metrics"]["dialogue.mean_length"]["value"]
