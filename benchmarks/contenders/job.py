@@ -1,5 +1,7 @@
-"""What every contender does alike: read the job, watch the clock, report. Only the standard library: it runs in the
-peers' environments too."""
+"""What every contender does alike: read the job, watch the clock, report.
+
+Importing it takes the standard library only: it runs in the peers' environments too.
+"""
 
 import json
 import resource
@@ -36,6 +38,21 @@ class Job:
     def end(self) -> None:
         """A step has ended; the last call counts."""
         self._ended = time.process_time()
+
+    def callback(self) -> Any:
+        """For trainers of transformers: the clock runs from the beginning of the first step to the end of the last."""
+        from transformers import TrainerCallback
+
+        job = self
+
+        class Clock(TrainerCallback):
+            def on_step_begin(self, *arguments: object, **named: object) -> None:
+                job.begin()
+
+            def on_step_end(self, *arguments: object, **named: object) -> None:
+                job.end()
+
+        return Clock()
 
     def spent(self, function: Any) -> Any:
         """``function``, whose time counts although it is called before the first step."""

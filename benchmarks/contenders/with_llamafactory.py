@@ -38,7 +38,7 @@ def main() -> None:
     else:
         from llamafactory.train.tuner import run_exp
 
-        run_exp(arguments(job), callbacks=[clock(job)])
+        run_exp(arguments(job), callbacks=[job.callback()])
     job.report()
 
 
@@ -80,19 +80,6 @@ def arguments(job: Job) -> dict[str, Any]:
         "disable_tqdm": True,
         **packed,
     }
-
-
-def clock(job: Job) -> Any:
-    from transformers import TrainerCallback
-
-    class Clock(TrainerCallback):
-        def on_step_begin(self, *arguments: object, **named: object) -> None:
-            job.begin()
-
-        def on_step_end(self, *arguments: object, **named: object) -> None:
-            job.end()
-
-    return Clock()
 
 
 def prepare(job: Job) -> None:

@@ -32,7 +32,7 @@ def main() -> None:
     job = Job()
     trainer = {"sft": sft, "reward": reward, "dpo": dpo, "grpo": grpo, "prepare": prepare}[job.task](job)
     if trainer is not None:
-        trainer.add_callback(clock(job))
+        trainer.add_callback(job.callback())
         trainer.train()
     job.report()
 
@@ -54,19 +54,6 @@ def arguments(job: Job) -> dict[str, Any]:
         "disable_tqdm": True,
         **OPTIONS[job.setting],
     }
-
-
-def clock(job: Job) -> Any:
-    from transformers import TrainerCallback
-
-    class Clock(TrainerCallback):
-        def on_step_begin(self, *arguments: object, **named: object) -> None:
-            job.begin()
-
-        def on_step_end(self, *arguments: object, **named: object) -> None:
-            job.end()
-
-    return Clock()
 
 
 def tokenizer(job: Job) -> Any:

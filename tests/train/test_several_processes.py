@@ -130,7 +130,7 @@ def assert_same_training(folder, expected):
         assert distance < 1e-5, name
 
 
-def check(names, stages, alone):
+def assert_processes_train_as_one(names, stages, alone):
     """Train the cases in two processes, whole and sharded, and compare."""
     jobs = []
     for name in names:
@@ -152,12 +152,12 @@ def check(names, stages, alone):
 
 
 def test_two_processes_train_as_one(stages, alone):
-    check(QUICK, stages, alone)
+    assert_processes_train_as_one(QUICK, stages, alone)
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_in_every_stage(stages, alone):
-    check(SLOW, stages, alone)
+    assert_processes_train_as_one(SLOW, stages, alone)
 
 
 @pytest.mark.slow
