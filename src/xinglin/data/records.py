@@ -13,8 +13,8 @@ front of an answer as ``<think>…</think>``. Every row also carries ``meta`` (f
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -198,3 +198,45 @@ def texts(record: Record) -> tuple[str, ...]:
 def _spoken(message: Message) -> tuple[str, ...]:
     calls = (json.dumps(call.to_json()["function"], ensure_ascii=False) for call in message.tool_calls)
     return (message.content, *calls)
+
+
+def with_texts(record: Record, change: Callable[[str], str]) -> Record:
+    """``record`` with every text that people wrote in it put through ``change``: contents, answers, options and the
+    arguments of tool calls. Descriptions of tools, names and ``meta`` stay."""
+    if isinstance(record, Document):
+        return replace(record, text=change(record.text))
+    if isinstance(record, Conversation):
+        return replace(record, messages=_changed(record.messages, change))
+    if isinstance(record, Preference):
+        return replace(
+            record,
+            prompt=_changed(record.prompt, change),
+            chosen=change(record.chosen),
+            rejected=change(record.rejected),
+        )
+    options = {letter: change(text) for letter, text in record.options.items()}
+    return replace(record, question=change(record.question), options=options)
+
+
+def _changed(messages: tuple[Message, ...], change: Callable[[str], str]) -> tuple[Message, ...]:
+    return tuple(
+        replace(
+            message,
+            content=change(message.content),
+            tool_calls=tuple(
+                ToolCall(call.name, _changed_value(dict(call.arguments), change))
+                for call in message.tool_calls
+            ),
+        )
+        for message in messages
+    )
+
+
+def _changed_value(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _changed_value(part, change) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_changed_value(part, change) for part in value]
+    return value
