@@ -153,6 +153,21 @@ def test_text_beside_the_answers(stages):
     assert rows[-1]["text_loss"] < rows[0]["text_loss"]
 
 
+def test_interrupted_while_forgetting_equals_uninterrupted(stages):
+    settings = {**SMALL, "split": "pairs", "preferences": "hindsight", "save_every_steps": 2, "epochs": 1}
+    plain = stages.run("sft", settings, name="remembering")
+    settings["forgetting"] = 0.5
+    straight = stages.run("sft", settings, name="forgetting")
+    with pytest.raises(Interrupted):
+        stages.run("sft", settings, name="interrupted", stop_after=3)
+    resumed = stages.run("sft", settings, name="interrupted")
+    remembered, known, found = (
+        load_file(made.folder / "adapter_model.safetensors") for made in (plain, straight, resumed)
+    )
+    assert all(torch.equal(found[name], tensor) for name, tensor in known.items())
+    assert not all(torch.equal(remembered[name], tensor) for name, tensor in known.items())
+
+
 def test_interrupted_in_a_phase_equals_uninterrupted(stages):
     settings = {
         **SMALL,

@@ -194,6 +194,9 @@ class Packed(NamedTuple):
     """(K,) flat positions of the complete sequences, one after another; None if nothing is shared."""
     key_boundaries: Any = None
     """(S + 1,) int32 tensor, where each begins in ``key_index``; None if nothing is shared."""
+    seen: tuple[Any, ...] = ()
+    """(S,) bool tensors (tokens, tokens): which tokens each of a sequence sees, where nothing is shared and some are
+    hidden at random; () if each sees all before it."""
 
     def to(self, device: Any) -> "Packed":
         """A copy on ``device``. Lengths stay on the host, so that nothing ever waits for the device to tell them."""

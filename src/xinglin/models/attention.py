@@ -5,7 +5,7 @@ inside torch), elsewhere one causal SDPA call per sequence. Both cost sum(length
 mask of all tokens is ever built. Architectures with an attention of their own (Bloom's ALiBi) get one.
 
 Sequences that share a beginning (``Packed.shared``) query with their own tokens and have those of their head as
-further keys before their own.
+further keys before their own. Where tokens are hidden at random (``Packed.seen``), each sequence has a mask of its own.
 """
 
 from collections.abc import Iterator
@@ -44,12 +44,14 @@ def per_sequence_attention(
     **unused: Any,
 ) -> tuple[Tensor, None]:
     """query (1, heads, T, width), key and value (1, key-value heads, T, width) -> (1, T, heads, width)."""
+    if packed.seen and key.shape[1] != query.shape[1]:  # no fast kernel takes both a mask and grouped heads
+        key, value = (each.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for each in (key, value))
     grouped = key.shape[1] != query.shape[1]
     if query.is_cuda and torch.is_autocast_enabled("cuda"):
         # Norms and rotary angles in float32, as with full tuning, leave queries and keys in float32.
         half = torch.get_autocast_dtype("cuda")
         query, key, value = (each.to(half) for each in (query, key, value))
-    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not (dropout or packed.seen):
         return _varlen(query, key, value, packed, scaling, sliding_window, grouped), None
     options = {"dropout_p": dropout, "scale": scaling, "enable_gqa": grouped}
     if query.is_cuda:
@@ -67,9 +69,14 @@ def _one_by_one(
     query: Tensor, key: Tensor, value: Tensor, packed: Packed, window: int | None, options: dict[str, Any]
 ) -> Tensor:
     keys, values = _complete(key, packed), _complete(value, packed)
+    masks = packed.seen or (None,) * len(packed.lengths)
     pieces = []
-    for own, own_keys, own_values in zip(query.split(packed.lengths, dim=2), keys, values, strict=True):
+    for own, own_keys, own_values, seen in zip(
+        query.split(packed.lengths, dim=2), keys, values, masks, strict=True
+    ):
         mask = _mask(own.shape[2], own_keys.shape[2], window, query.device)
+        if seen is not None:
+            mask = seen if mask is None else seen & mask
         pieces.append(
             scaled_dot_product_attention(
                 own, own_keys, own_values, attn_mask=mask, is_causal=mask is None, **options
@@ -148,6 +155,8 @@ def block_diagonal_mask(*, dtype: torch.dtype = torch.float32, **unused: Any) ->
         head = torch.tensor(packed.heads, device=device)[owner]
         shared = torch.tensor(packed.shared, device=device)[owner]
         allowed |= (head[:, None] == owner) & (packed.position_ids[0] < shared[:, None])
+    if packed.seen:
+        allowed = torch.block_diag(*packed.seen)
     return torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill(
         ~allowed, torch.finfo(dtype).min
     )[None, None]

@@ -1,7 +1,9 @@
 """Supervised fine-tuning: predict the trained messages of conversations."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from xinglin.config.parts import TrainingConfig
 from xinglin.config.sft import Curriculum, Regulariser
@@ -31,10 +33,22 @@ class Config(TrainingConfig):
     """Train on what is easy first. Default: all in one shuffled order."""
     regulariser: Regulariser | None = None
     """Text whose loss is lowered beside that of the answers, e.g. ``{split: corpus, weight: 0.01}``."""
+    forgetting: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Hide up to this share of the past tokens at random while training (forgetful causal masking, arXiv 2210.13432),
+    so that Chain of Hindsight learns to answer instead of copying the answer before. 0.15 is usual. Slower."""
+
+    @model_validator(mode="after")
+    def _masks_are_ours(self) -> "Config":
+        if self.forgetting and not self.packing:
+            raise ValueError(
+                "forgetting needs packing: true, since it changes the attention; leave one of them out"
+            )
+        return self
 
 
 def run(config: Config, run: StageRun) -> Outcome:
     """Conversations in, a model that answers out."""
+    from xinglin.models.forgetting import Forgetting
     from xinglin.train.fit import train
     from xinglin.train.session import open_session
     from xinglin.train.supervised import Supervised
@@ -43,7 +57,10 @@ def run(config: Config, run: StageRun) -> Outcome:
     batches = Supervised(
         config.preferences or "pairs", config.answers == "apart", config.curriculum, config.regulariser
     )
-    outcome = train(open_session(config, run, reasoning=config.reasoning), batches)
+    session = open_session(config, run, reasoning=config.reasoning)
+    if config.forgetting:
+        Forgetting(session.model, most=config.forgetting)
+    outcome = train(session, batches)
     return replace(outcome, details={**outcome.details, **batches.details})
 
 
