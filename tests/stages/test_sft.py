@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from stage_toys import Stages
 
 from xinglin.errors import DataError, Interrupted
+from xinglin.report.curves import charts
 from xinglin.train.meter import read_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -44,6 +45,9 @@ def stages(tmp_path_factory):
         ],
     )
     write_rows(
+        folder / "easy.jsonl", [{"messages": asked(f"问题{n}", "答"), "difficulty": 0} for n in range(3)]
+    )
+    write_rows(
         folder / "weighted.jsonl",
         [{"messages": asked("甲", "乙", weight=0.25)}, {"messages": asked("丙", "丁")}],
     )
@@ -69,8 +73,9 @@ def stages(tmp_path_factory):
     write_rows(folder / "text.jsonl", [{"text": f"第{n}段医学文字。" * 3} for n in range(5)])
     splits = {
         name: {"sources": [{"path": str(folder / f"{name}.jsonl")}]}
-        for name in ("talk", "weighted", "tools", "pairs", "text")
+        for name in ("talk", "easy", "weighted", "tools", "pairs", "text")
     }
+    splits["again"] = {"sources": [{"path": str(folder / "talk.jsonl")}]}
     splits["both"] = {"sources": [{"path": str(folder / f"{name}.jsonl")} for name in ("talk", "weighted")]}
     splits["held"] = {"sources": [{"path": str(folder / "text.jsonl")}], "held_out": True}
     made = Stages(folder / "run")
@@ -142,6 +147,38 @@ def test_curriculum_goes_from_easy_to_hard(stages, by):
     assert [phase["steps"] for phase in phases] == [1, 2, 2]
     assert all(a["highest"] <= b["lowest"] for a, b in pairwise(phases))
     assert len([row for row in rows if row["kind"] == "train"]) == 5
+
+
+@pytest.mark.parametrize("keep_best", [False, True])
+def test_the_evaluation_knows_the_buckets(stages, keep_best):
+    settings = {"by": "loss", "buckets": 3}
+    made, rows = sft(
+        stages,
+        f"buckets-{keep_best}",
+        split="talk",
+        curriculum=settings,
+        eval_split="again",
+        eval_every_steps=1,
+        keep_best=keep_best,
+    )
+    phases = made.details["curriculum"]["phases"]
+    evals = [row for row in rows if row["kind"] == "eval"]
+    kept = min(evals, key=lambda row: row["loss"]) if keep_best else evals[-1]
+    names = ["loss/bucket 1", "loss/bucket 2", "loss/bucket 3"]
+    assert [phase["eval_loss"] for phase in phases] == [kept[name] for name in names]
+    assert all(names == [key for key in row if "bucket" in key] for row in evals)
+    for row in evals:
+        assert min(row[name] for name in names) < row["loss"] < max(row[name] for name in names)
+    assert any(chart.title == "Loss of bucket 2" for chart in charts(rows))
+
+
+def test_a_held_out_sequence_is_in_the_bucket_of_its_score(stages):
+    made, rows = sft(
+        stages, "easy", split="talk", curriculum={"by": "difficulty"}, eval_split="easy", max_steps=2
+    )
+    losses = [phase["eval_loss"] for phase in made.details["curriculum"]["phases"]]
+    assert losses == [rows[-1]["loss/bucket 1"], None, None]
+    assert losses[0] == pytest.approx(rows[-1]["loss"])
 
 
 def test_text_beside_the_answers(stages):

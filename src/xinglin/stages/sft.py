@@ -61,7 +61,9 @@ def run(config: Config, run: StageRun) -> Outcome:
     if config.forgetting:
         Forgetting(session.model, most=config.forgetting)
     outcome = train(session, batches)
-    return replace(outcome, details={**outcome.details, **batches.details})
+    best = outcome.details["train"]["best_step"] if config.keep_best else None
+    facts = batches.conclude(run.out / "metrics.jsonl", best_step=best)
+    return replace(outcome, details={**outcome.details, **facts})
 
 
 def _check_splits(config: Config, run: StageRun) -> None:

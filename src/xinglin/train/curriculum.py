@@ -5,13 +5,14 @@ bucket and a share of each bucket before it, trained on as a run of its own woul
 over all phases together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from xinglin.config.sft import Curriculum
 from xinglin.data.packing import Ints, Packed, Plan, Step, pack_sequences
@@ -19,6 +20,7 @@ from xinglin.data.shards import Shards
 from xinglin.data.splits import read_split
 from xinglin.errors import DataError
 from xinglin.train.batches import Steps
+from xinglin.train.objectives.language_modeling import Sources
 from xinglin.train.reference import reference_log_probs, summed_log_probs
 from xinglin.train.session import Session
 
@@ -72,6 +74,28 @@ def build_phases(
         for bucket, (kept, steps) in zip(buckets, parts, strict=True)
     ]
     return Phases(parts, session.config.max_steps), {"by": curriculum.by, "phases": shown}
+
+
+def find_buckets(
+    session: Session, shards: Shards, phases: Sequence[dict[str, Any]], by: str, *, path: Path
+) -> Sources:
+    """Which bucket of the training split each sequence of another split, in ``path``, would be in.
+
+    Args:
+        phases: as ``build_phases`` describes them.
+    """
+    edges = [phase["highest"] for phase in phases[:-1]]
+    bucket = np.searchsorted(edges, score(session, shards, by, path=path), side="left")
+    return Sources([_name(number) for number in range(len(phases))], torch.from_numpy(bucket))
+
+
+def evaluated(phases: Iterable[dict[str, Any]], row: dict[str, Any]) -> list[dict[str, Any]]:
+    """``phases`` with the loss that each bucket has in an evaluation; None: it has no sequence there."""
+    return [{**phase, "eval_loss": row.get(f"loss/{_name(number)}")} for number, phase in enumerate(phases)]
+
+
+def _name(bucket: int) -> str:
+    return f"bucket {bucket + 1}"
 
 
 def cut(scores: Scores, buckets: int) -> list[Ints]:

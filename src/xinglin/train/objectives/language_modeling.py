@@ -18,7 +18,7 @@ MAX_SOURCES = 12
 
 @dataclass(frozen=True)
 class Sources:
-    """Which source each sequence came from, so that each has a loss of its own."""
+    """Which source, or other part of a split, each sequence belongs to, so that each has a loss of its own."""
 
     names: list[str]
     index: Tensor
@@ -48,18 +48,24 @@ class Objective:
     Args:
         sums: (sequences,) summed weights of each sequence (``Shards.sums``); None: every trained token has weight 1.
         sources: tells the losses of several sources apart.
+        buckets: the same for the buckets of a curriculum.
     """
 
     group = 1
 
-    def __init__(self, sums: npt.NDArray[np.float64] | None = None, sources: Sources | None = None):
+    def __init__(
+        self,
+        sums: npt.NDArray[np.float64] | None = None,
+        sources: Sources | None = None,
+        buckets: Sources | None = None,
+    ):
         self.sums = sums
-        self.sources = sources
+        self.told_apart = [parts for parts in (sources, buckets) if parts]
 
     @classmethod
-    def of(cls, shards: Shards) -> "Objective":
+    def of(cls, shards: Shards, *, buckets: Sources | None = None) -> "Objective":
         """The objective for a split."""
-        return cls(shards.sums, Sources.of(shards))
+        return cls(shards.sums, Sources.of(shards), buckets)
 
     def weight(self, step: Step) -> float:
         if self.sums is None:
@@ -69,7 +75,8 @@ class Objective:
     def loss(
         self, model: PackedModel, packed: Packed, indices: npt.NDArray[np.int64]
     ) -> tuple[Tensor, Mapping[str, Tensor | tuple[Tensor, Tensor]]]:
-        if self.sources is None:
+        if not self.told_apart:
             return model(packed), {}
         nll, losses = model(packed, want=("nll", "losses"))
-        return nll, self.sources.losses(losses, packed, indices)
+        parts = (parts.losses(losses, packed, indices) for parts in self.told_apart)
+        return nll, {name: value for each in parts for name, value in each.items()}
