@@ -1,0 +1,248 @@
+"""Copies of records, exact and near, within and across sources and splits.
+
+One pass over the splits keeps a 128-bit hash and a sketch of every record, about 550 bytes; no text stays in
+memory. Records with equal hashes, or whose sketches are similar enough, form a cluster, and of each cluster one is
+kept. A split that is held out wins over one that is trained on and is itself never changed; then the sources count
+in the order in which they are named.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from xinglin.config.base import Config
+from xinglin.data.fingerprints import compared, fold
+from xinglin.data.records import Origin, Record, texts
+from xinglin.data.removal import Removal
+from xinglin.data.sketches import PLACES, cluster_near, sketch
+
+NGRAM = 5
+LEAST_GRAMS = 10
+"""Texts with fewer n-grams have exact copies only: one word more or less makes them another question."""
+MOST_CHARACTERS = 1 << 20
+"""Longer texts are compared by this much of their beginning, and by their length."""
+_CHUNK = 1 << 18
+_EXAMPLES = 20
+
+
+class Duplicates(Config):
+    """What becomes of records that are there more than once."""
+
+    mode: Literal["report", "remove", "off"] = "report"
+    """``report`` counts them and changes nothing; ``remove`` keeps one of each cluster."""
+    near: bool = True
+    """Also find copies with small changes, not only those with the same letters and digits."""
+    threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    """Jaccard similarity of the 5-grams (of Chinese characters, of words in other scripts) from which on two
+    records are near duplicates."""
+    compare: Literal["all", "question"] = "all"
+    """``all``: whole dialogues, prompts with their chosen answers. ``question``: only what the user says, so that of
+    several answers to one question one is kept."""
+    keep: Literal["first", "longest"] = "first"
+    """Which record of a source is kept when a cluster has several of it. Sources named earlier come first anyway."""
+
+
+class SplitFile(NamedTuple):
+    """A split as JSON Lines of records."""
+
+    name: str
+    path: Path
+    held_out: bool = False
+
+
+class Copy(NamedTuple):
+    """A record that is there already."""
+
+    split: str
+    line: int
+    """0-based, in the split's file."""
+    origin: Origin
+    of_split: str
+    of: Origin
+    """The record that is kept."""
+    exact: bool
+
+    @property
+    def removal(self) -> Removal:
+        reason = "exact_duplicate" if self.exact else "near_duplicate"
+        return Removal("duplicates", reason, f"of {self.of}")
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which records say the same. Records are numbered through all splits, line after line."""
+
+    splits: tuple[SplitFile, ...]
+    starts: NDArray[np.int64]
+    """Number of the first record of each split, and of the one after the last."""
+    clusters: NDArray[np.int64]
+    """The cluster of each record: the number of its first record."""
+    kept: NDArray[np.int64]
+    """The record that is kept instead of each; its own number for one that is kept."""
+    exact: NDArray[np.bool_]
+    """Whether it has all letters and digits in common with that one."""
+    files: tuple[str, ...]
+    origins: NDArray[np.int64]
+    """(records, 2): file, as a place in ``files``, and row."""
+
+    def of(self, split: str) -> NDArray[np.int64]:
+        """The cluster of each line of a split."""
+        return self.clusters[self._span(split)]
+
+    def copies(self, split: str | None = None) -> Iterator[Copy]:
+        """The records to be removed, of one split or of all. None is of a split that is held out."""
+        span = self._span(split) if split else slice(0, len(self.kept))
+        places = np.arange(span.start, span.stop)
+        for number in places[self.kept[span] != places].tolist():
+            kept = int(self.kept[number])
+            where = (*self._line(number), self.origin(number))
+            yield Copy(*where, self._line(kept)[0], self.origin(kept), bool(self.exact[number]))
+
+    def origin(self, number: int) -> Origin:
+        file, row = self.origins[number].tolist()
+        return Origin(self.files[file], row)
+
+    def _line(self, number: int) -> tuple[str, int]:
+        split = int(np.searchsorted(self.starts, number, side="right")) - 1
+        return self.splits[split].name, number - int(self.starts[split])
+
+    def _span(self, split: str) -> slice:
+        place = [each.name for each in self.splits].index(split)
+        return slice(int(self.starts[place]), int(self.starts[place + 1]))
+
+    def to_json(self) -> dict[str, Any]:
+        """The report: counts, which files copy which, and examples by origin."""
+        total: Counter[str] = Counter()
+        between: Counter[tuple[str, str]] = Counter()
+        across: Counter[tuple[str, str]] = Counter()
+        examples = []
+        for copy in self.copies():
+            removal = copy.removal
+            total[removal.reason] += 1
+            between[copy.origin.file, copy.of.file] += 1
+            across[copy.split, copy.of_split] += 1
+            if len(examples) < _EXAMPLES:
+                examples.append({"copy": str(copy.origin), "of": str(copy.of), "reason": removal.reason})
+        sizes = np.unique(self.clusters, return_counts=True)[1]
+        return {
+            "records": len(self.clusters),
+            "exact": total["exact_duplicate"],
+            "near": total["near_duplicate"],
+            "clusters": int((sizes > 1).sum()),
+            "largest_cluster": int(sizes.max(initial=0)),
+            "splits": _pairs(across),
+            "files": _pairs(between),
+            "examples": examples,
+        }
+
+
+def find_duplicates(splits: Sequence[SplitFile], config: Duplicates) -> Clusters:
+    """Read ``splits`` once and cluster their records."""
+    from xinglin.data.splits import read_split  # loads transformers, which a recipe's check does not need
+
+    counts = [_lines(split.path) for split in splits]
+    table = _Table(sum(counts))
+    for split in splits:
+        for chunk in _chunks(read_split(split.path)):
+            table.add(chunk, config)
+    starts = np.cumsum([0, *counts])
+    exact = _equal(table.keys)
+    clusters = exact
+    if config.near:
+        rows = np.flatnonzero((exact == np.arange(len(exact))) & (table.grams >= LEAST_GRAMS))
+        clusters = cluster_near(table.sketches, rows, exact, threshold=config.threshold)
+    held_out = np.repeat([split.held_out for split in splits], counts)
+    kept = _kept(clusters, held_out, table, config.keep)
+    return Clusters(
+        tuple(splits), starts, clusters, kept, exact == exact[kept], tuple(table.files), table.origins
+    )
+
+
+class _Table:
+    """What is kept of every record."""
+
+    def __init__(self, count: int):
+        self.keys = np.zeros((count, 2), np.uint64)
+        self.sketches = np.empty((count, PLACES), np.uint32)
+        self.grams = np.zeros(count, np.int32)
+        self.lengths = np.zeros(count, np.int32)
+        self.origins = np.zeros((count, 2), np.int64)
+        self.files: dict[str, int] = {}
+        self._filled = 0
+
+    def add(self, records: Sequence[Record], config: Duplicates) -> None:
+        said = [compared(record, config.compare) for record in records]
+        rows = slice(self._filled, self._filled + len(said))
+        self._filled = rows.stop
+        self.lengths[rows] = [len(text) for text in said]
+        self.origins[rows] = [
+            (self.files.setdefault(record.origin.file, len(self.files)), record.origin.row)
+            for record in records
+        ]
+        folded = fold([text[:MOST_CHARACTERS] for text in said])
+        self.keys[rows] = _numbers(folded.keys(len(said)), said, rows.start)
+        if config.near:
+            grams = folded.units().grams(NGRAM)
+            self.grams[rows] = np.bincount(grams.owners, minlength=len(said))
+            self.sketches[rows] = sketch(grams, count=len(said))
+
+
+def _numbers(keys: list[bytes], said: list[str], first: int) -> NDArray[np.uint64]:
+    """Keys as two numbers. A text of which nothing is left equals no other: it gets its own number."""
+    numbers = np.frombuffer(
+        b"".join(key or (first + at).to_bytes(16, "little") for at, key in enumerate(keys)), "<u8"
+    ).reshape(-1, 2)
+    beyond = np.array([max(0, len(text) - MOST_CHARACTERS) for text in said], np.uint64)
+    return numbers ^ beyond[:, None]
+
+
+def _equal(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """For each key the first row that has it."""
+    order = np.lexsort((keys[:, 1], keys[:, 0]))
+    ordered = keys[order]
+    fresh = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])[: len(keys)]
+    clusters = np.empty(len(keys), np.int64)
+    # lexsort is stable, so that the first of equal keys is the first row.
+    clusters[order] = order[fresh][np.cumsum(fresh) - 1]
+    return clusters
+
+
+def _kept(
+    clusters: NDArray[np.int64], held_out: NDArray[np.bool_], table: _Table, keep: Literal["first", "longest"]
+) -> NDArray[np.int64]:
+    """The best record of each cluster, by held-out split, file, and length or row; those held out stay."""
+    rows = np.arange(len(clusters))
+    length = -table.lengths if keep == "longest" else np.zeros_like(table.lengths)
+    order = np.lexsort((rows, length, table.origins[:, 0], ~held_out, clusters))
+    first = np.concatenate([[True], clusters[order][1:] != clusters[order][:-1]])[: len(rows)]
+    kept = np.empty_like(rows)
+    kept[order] = order[first][np.cumsum(first) - 1]
+    return np.where(held_out, rows, kept)
+
+
+def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
+    """Records in lists of about the same number of characters."""
+    for first in records:
+        chunk, size = [first], sum(map(len, texts(first)))
+        while size < _CHUNK and (record := next(records, None)):
+            chunk.append(record)
+            size += sum(map(len, texts(record)))
+        yield chunk
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+
+
+def _pairs(counts: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [
+        {"copies_in": left, "kept_in": right, "records": count}
+        for (left, right), count in counts.most_common()
+    ]

@@ -1,0 +1,117 @@
+"""Which of many texts are nearly alike: sketches of their n-grams, and the pairs whose sketches agree.
+
+A sketch (fast similarity sketching, Dahlgaard, Knudsen and Thorup 2017, arXiv 1704.04370) is what MinHash is: the
+share of equal places in two sketches estimates the Jaccard similarity of the two sets of n-grams. But each n-gram is
+hashed into one place and not into all of them, so a sketch costs hardly more than reading the text.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xinglin.data.fingerprints import Hashes, Units, mixed
+
+PLACES = 128
+"""Of a sketch; the standard error of a similarity s is at most sqrt(s (1 - s) / PLACES)."""
+RECALL = 0.99
+"""With this probability a pair that is just as similar as the threshold becomes a candidate."""
+_EMPTY = np.uint32(0xFFFFFFFF)
+_TURN = 0xA0761D6478BD642F
+_WINDOW = 16
+"""Neighbours in a bucket that a text is compared with: a bucket of many that only share a template stays cheap."""
+_PAIRS = 1 << 16
+
+Sketches = NDArray[np.uint32]
+Numbers = NDArray[np.int64]
+
+
+def sketch(grams: Units, *, count: int) -> Sketches:
+    """Sketches (count, PLACES) of the sets of n-grams of ``count`` texts; all places of an empty set are equal.
+
+    In each turn every n-gram falls into a random place, of which it takes those that no earlier turn has filled;
+    from turn PLACES on all fall into the same one, so that few n-grams fill a sketch too.
+    """
+    table = np.full(count * PLACES, _EMPTY, np.uint32)
+    hashes, owners = grams
+    for turn in range(2 * PLACES):
+        drawn = mixed(hashes + np.uint64(turn * _TURN % 2**64))
+        values = (drawn & np.uint64(0xFFFFFFFE)).astype(np.uint32)
+        column = (drawn >> np.uint64(57)).astype(np.int64) if turn < PLACES else turn - PLACES
+        places = owners * PLACES + column
+        if turn:
+            free = table[places] == _EMPTY
+            places, values = places[free], values[free]
+        np.minimum.at(table, places, values)
+        unfilled = (table.reshape(count, PLACES) == _EMPTY).any(axis=1)[owners]
+        hashes, owners = hashes[unfilled], owners[unfilled]
+        if not len(hashes):
+            break
+    return table.reshape(count, PLACES)
+
+
+def similarity(sketches: Sketches, left: Numbers, right: Numbers) -> NDArray[np.float64]:
+    """The estimated Jaccard similarity of the texts ``left[i]`` and ``right[i]``."""
+    parts = [
+        (sketches[left[at : at + _PAIRS]] == sketches[right[at : at + _PAIRS]]).mean(axis=1)
+        for at in range(0, len(left), _PAIRS)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def band_size(threshold: float) -> int:
+    """The most places that two texts may have to share in one of the bands of a sketch, so that RECALL holds."""
+    for size in range(PLACES, 1, -1):
+        if 1 - (1 - threshold**size) ** (PLACES // size) >= RECALL:
+            return size
+    return 1
+
+
+def cluster_near(sketches: Sketches, rows: Numbers, clusters: Numbers, *, threshold: float) -> Numbers:
+    """``clusters`` (the smallest row of the cluster of each) with near duplicates among ``rows`` joined.
+
+    Locality-sensitive hashing: texts that agree in all places of a band are candidates, and joined if their
+    sketches are as similar as ``threshold``.
+    """
+    size = band_size(threshold)
+    for start in range(0, PLACES - size + 1, size):
+        for left, right in _neighbours(_band(sketches, rows, start, size)):
+            left, right = rows[left], rows[right]
+            apart = clusters[left] != clusters[right]
+            left, right = left[apart], right[apart]
+            near = similarity(sketches, left, right) >= threshold
+            clusters = join(clusters, left[near], right[near])
+    return clusters
+
+
+def join(clusters: Numbers, left: Numbers, right: Numbers) -> Numbers:
+    """``clusters`` with those of ``left[i]`` and ``right[i]`` made one. Clusters bear the name of their smallest
+    row; so the result does not depend on the order of the pairs."""
+    clusters = clusters.copy() if len(left) else clusters
+    while (clusters[left] != clusters[right]).any():
+        names = clusters[left], clusters[right]
+        np.minimum.at(clusters, np.maximum(*names), np.minimum(*names))
+        while ((shorter := clusters[clusters]) != clusters).any():
+            clusters = shorter
+    return clusters
+
+
+def _band(sketches: Sketches, rows: Numbers, start: int, size: int) -> Hashes:
+    """A hash of the places of one band, for each of ``rows``."""
+    band = np.zeros(len(rows), np.uint64)
+    for place in range(start, start + size):
+        band = mixed(band + sketches[rows, place])
+    return band
+
+
+def _neighbours(band: Hashes) -> Iterator[tuple[Numbers, Numbers]]:
+    """Pairs of texts with the same hash, each with its next few in the bucket."""
+    order = np.argsort(band, kind="stable")
+    band = band[order]
+    alike = np.flatnonzero(band[1:] == band[:-1])
+    for shift in range(1, _WINDOW + 1):
+        if not len(alike):
+            return
+        yield order[alike], order[alike + shift]
+        alike = alike[alike + shift + 1 < len(band)]
+        alike = alike[band[alike + shift + 1] == band[alike]]
