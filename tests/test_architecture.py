@@ -16,6 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 EVERY_FILE = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
 PLUGINS = (
     "xinglin.stages",
+    "xinglin.data.containers",
     "xinglin.data.formats",
     "xinglin.evaluate.benchmarks",
     "xinglin.rewards",

@@ -19,6 +19,7 @@ from xinglin.config.recipe import load_recipe
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 TUTORIALS = [ROOT / "docs" / f"{name}.md" for name in ("data", "training", "evaluation")]
+KINDS = ("containers", "formats", "objectives", "benchmarks", "rewards")
 HOSTS = {"github.com", "semver.org"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -129,9 +130,7 @@ def test_the_tree_of_the_readme_is_the_tree() -> None:
     tree = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[-1][1]
     package = ROOT / "src" / "xinglin"
     files = [path for path in package.rglob("*.py") if not path.name.startswith("_")]
-    plugins = {
-        path for path in files if path.parent.name in ("formats", "objectives", "benchmarks", "rewards")
-    }
+    plugins = {path for path in files if path.parent.name in KINDS}
     words = set(tree.split())
     missing = [name(path) for path in files if (path.stem if path in plugins else path.name) not in words]
     assert not missing

@@ -11,8 +11,8 @@ RAW_CHARACTERS = 2000
 
 
 @dataclass(slots=True)
-class SourceAccount:
-    """What became of the rows of one source: ``rows_in == rows_used + rows_quarantined``, always."""
+class Account:
+    """What became of rows: ``rows_in == rows_used + rows_quarantined``, always."""
 
     rows_used: int = 0
     records: int = 0
@@ -34,16 +34,6 @@ class SourceAccount:
     def rows_quarantined(self) -> int:
         return self.reasons.total()
 
-    def use(self, *, format: str, records: int, repairs: Iterable[str] = ()) -> None:
-        self.rows_used += 1
-        self.records += records
-        self.formats[format] += 1
-        self.repairs.update(repairs)
-
-    def reject(self, reason: str, example: str) -> None:
-        self.reasons[reason] += 1
-        self.examples.setdefault(reason, example)
-
     def to_json(self) -> dict[str, Any]:
         return {
             "format": ", ".join(sorted(self.formats)),
@@ -54,6 +44,74 @@ class SourceAccount:
             "reasons": dict(self.reasons.most_common()),
             "repairs": dict(self.repairs.most_common()),
         }
+
+    def _use(self, format: str, records: int, repairs: Iterable[str]) -> None:
+        self.rows_used += 1
+        self.records += records
+        self.formats[format] += 1
+        self.repairs.update(repairs)
+
+    def _reject(self, reason: str, example: str) -> None:
+        self.reasons[reason] += 1
+        self.examples.setdefault(reason, example)
+
+
+@dataclass(slots=True)
+class FileAccount(Account):
+    """What became of the rows of one file."""
+
+    path: str = ""
+    """A member of an archive follows the archive's path: ``rows.zip/train.jsonl``."""
+    container: str = ""
+    """Which kind of file it is: a module of ``data/containers``; '' if it is of none."""
+    encoding: str = ""
+    """Of text, by Python's name; '' for other files."""
+    unread: str = ""
+    """Why nothing of the file was read, as one stable word, or ''. ``examples`` says more."""
+
+    def leave(self, reason: str, message: str) -> None:
+        """Nothing of the file can be read: it has no rows, but a reason."""
+        self.unread = reason
+        self.examples.setdefault(reason, message)
+
+    def to_json(self) -> dict[str, Any]:
+        """As of any account; a file that was not read has its reason among ``reasons``, with 0 rows."""
+        row = {"path": self.path, "container": self.container, "encoding": self.encoding} | Account.to_json(
+            self
+        )
+        return row | {"reasons": {self.unread: 0}} if self.unread else row
+
+
+@dataclass(slots=True)
+class SourceAccount(Account):
+    """What became of the rows of one source, in all and file by file."""
+
+    files: list[FileAccount] = field(default_factory=list)
+    """In the order of reading."""
+
+    def open(self, path: str) -> FileAccount:
+        """The account of the next file; rows are counted there, too, from now on."""
+        self.files.append(FileAccount(path=path))
+        return self.files[-1]
+
+    def use(self, *, format: str, records: int, repairs: Iterable[str] = ()) -> None:
+        repairs = list(repairs)
+        for account in (self, *self.files[-1:]):
+            account._use(format, records, repairs)
+
+    def reject(self, reason: str, example: str) -> None:
+        for account in (self, *self.files[-1:]):
+            account._reject(reason, example)
+
+    @property
+    def unread(self) -> list[FileAccount]:
+        """Files of which nothing was read."""
+        return [file for file in self.files if file.unread]
+
+    def to_json(self) -> dict[str, Any]:
+        """Of the files only those of which nothing was read, with the reason."""
+        unread = {file.path: file.unread for file in self.unread}
+        return Account.to_json(self) | ({"unread": unread} if unread else {})
 
 
 class Quarantine:

@@ -1,11 +1,9 @@
 """From a path in a recipe to records: find the files, read their rows, let a format parse each row."""
 
-import difflib
-import glob
 import hashlib
 import importlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,18 +13,22 @@ from pydantic import Field, ValidationError, model_validator
 
 from xinglin import plugins
 from xinglin.config.base import Config
-from xinglin.data import containers
+from xinglin.data import containers, places
 from xinglin.data.accounting import Quarantine, SourceAccount
-from xinglin.data.containers import Row, Unreadable
+from xinglin.data.containers import Container, Row, Unreadable, UnreadableFile
 from xinglin.data.formats import Reject, Repair
+from xinglin.data.places import Place, few
 from xinglin.data.records import Kind, Origin, Record
 from xinglin.errors import DataError, PluginError
 
 FORMATS = "xinglin.data.formats"
 SAMPLE = "sample:"
 SAMPLES = "xinglin.data.samples"
+HEAD = 8192
+"""Characters by which a format knows a plain text file."""
 CURES = {
-    "unknown_format": "name the format with `format:` (see `xinglin list`), or convert the rows to messages",
+    "unknown_format": "name the format with `format:` (see `xinglin list`), map its columns with `format: mapped`, "
+    "or convert the rows to messages",
     "wrong_format": "leave `format:` out to detect it per row, or name the right one",
     "wrong_record_kind": "move the source to a split of the kind its rows make",
     "ambiguous_answer": "set `options: {first_option: 0}` or 1",
@@ -37,7 +39,8 @@ CURES = {
 
 class Source(Config):
     path: Annotated[str, Field(min_length=1)]
-    """A file, a folder (all files in it), a glob, or ``sample:NAME`` for data that comes with xinglin."""
+    """A file, a folder (all files in it), a glob, ``dataset_info.json#NAME`` for a data set of LLaMA-Factory's
+    registry, ``hub:org/name`` for one of the Hugging Face Hub, or ``sample:NAME`` for data that come with xinglin."""
     format: str | None = None
     """The format of the rows, a file in ``data/formats``. None: detected row by row."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -70,6 +73,21 @@ class _Format:
     module: ModuleType
     options: Config
 
+    @property
+    def makes(self) -> Kind:
+        """The kind of its records, which the options of some formats decide."""
+        decide = getattr(self.module, "record", None)
+        return decide(self.options) if decide else self.module.RECORD
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file, or a member of an archive, of which rows are read."""
+
+    name: str
+    file: containers.File
+    place: Place
+
 
 def files(source: Source) -> list[Path]:
     """The files of ``source``, sorted. A sample's files are those of its generator.
@@ -80,17 +98,7 @@ def files(source: Source) -> list[Path]:
     if source.path.startswith(SAMPLE):
         module = importlib.import_module(SAMPLES)
         return sorted(p for p in Path(str(module.__file__)).parent.rglob("*") if p.suffix in (".py", ".yaml"))
-    path = Path(source.path).expanduser()
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        found = [p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path))]
-    else:
-        # Path.glob cannot start from an absolute pattern.
-        found = [p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file()]  # noqa: PTH207
-    if not found:
-        raise DataError(_nothing_at(path))
-    return sorted(found)
+    return [place.path for place in places.find(source.path)]
 
 
 def content_hash(source: Source) -> str:
@@ -106,31 +114,30 @@ def read(
     source: Source, *, kind: Kind | None, account: SourceAccount, quarantine: Quarantine
 ) -> Iterator[Record]:
     """The records of ``source`` in order. Every row is counted in ``account`` (a fresh one per source) once,
-    as used or as quarantined; the latter are written to ``quarantine``.
+    as used or as quarantined; the latter are written to ``quarantine``. A file of a folder, pattern or archive that
+    cannot be read has an account with a reason; what is left of one that breaks on the way is one quarantined row.
 
     Args:
         kind: the only kind of record to take; rows that make another are quarantined. None: the kind of the
             first row that can be used.
 
     Raises:
-        DataError: a file that cannot be read, or no row that can be used.
+        DataError: a file that is named by itself and cannot be read to its end, or no row that can be used.
     """
     named = _load(source.format, source.options) if source.format else None
-    if named and kind not in (None, named.module.RECORD):
-        raise DataError(
-            f"{source.path}: format '{named.name}' makes {named.module.RECORD} records, not {kind}"
-        )
+    if named and kind not in (None, named.makes):
+        raise DataError(f"{source.path}: format '{named.name}' makes {named.makes} records, not {kind}")
     formats = [named] if named else _detectable()
-    for row, file in itertools.islice(_rows(source, formats), source.max_rows):
+    for row, file, place in itertools.islice(_rows(source, formats, account), source.max_rows):
         origin = Origin(file, row.number, source.licence)
         try:
-            format, made = _parse(row, formats, kind, origin)
+            format, made = _parse(row, formats, kind, origin, place)
         except Reject as reject:
             raw = row.raw if isinstance(row, Unreadable) else row.value
             account.reject(reject.reason, f"{origin}: {reject.detail}")
             quarantine.add(file=file, row=row.number, reason=reject.reason, detail=reject.detail, raw=raw)
             continue
-        kind = kind or format.module.RECORD
+        kind = kind or format.makes
         repairs = [item.name for item in made if isinstance(item, Repair)]
         account.use(format=format.name, records=len(made) - len(repairs), repairs=repairs)
         yield from (item for item in made if not isinstance(item, Repair))
@@ -145,52 +152,84 @@ def _load(name: str, options: dict[str, Any]) -> _Format:
 
 def _detectable() -> list[_Format]:
     """All formats with their default options; ``text`` is asked last, for it takes every bare string."""
-    return sorted(
-        (_load(name, {}) for name in plugins.names(FORMATS)), key=lambda format: format.name == "text"
-    )
+    names = [name for name in plugins.names(FORMATS) if not hasattr(plugins.load(FORMATS, name), "record")]
+    return [_load(name, {}) for name in sorted(names, key=lambda name: (name == "text", name))]
 
 
-def _rows(source: Source, formats: list[_Format]) -> Iterator[tuple[Row | Unreadable, str]]:
+def _rows(
+    source: Source, formats: list[_Format], account: SourceAccount
+) -> Iterator[tuple[Row | Unreadable, str, Place | None]]:
+    """Each row, the name of its file, and where that was found."""
     if source.path.startswith(SAMPLE):
         samples = importlib.import_module(SAMPLES)
+        account.open(source.path)
         for number, value in enumerate(samples.rows(source.path.removeprefix(SAMPLE)), start=1):
-            yield Row(number, value), source.path
+            yield Row(number, value), source.path, None
         return
-    for path in files(source):
-        container = containers.inspect(path)
-        rows = _cut(container, formats) if container.shape == "text" else container.rows()
-        yield from ((row, str(path)) for row in rows)
+    for place in places.find(source.path):
+        for file in containers.members(place.path):
+            limit = place.entry.max_rows if place.entry else None
+            for row in itertools.islice(_file_rows(file, place, formats, account), limit):
+                yield row, str(file), place
 
 
-def _cut(container: containers.Container, formats: list[_Format]) -> Iterator[Row]:
+def _file_rows(
+    file: containers.File, place: Place, formats: list[_Format], account: SourceAccount
+) -> Iterator[Row | Unreadable]:
+    """The rows of one file; what cannot be read of it is accounted for, and raised if the file stands alone."""
+    counted = account.open(str(file))
+    if place.is_about_data:
+        counted.leave("not_data", f"{file}: a page or program beside the data, by its name")
+        return
+    number = 0
+    try:
+        container = containers.inspect(file)
+        counted.container = container.kind
+        counted.encoding = container.encoding.name if container.encoding else ""
+        for row in container.rows() if container.has_rows else _cut(container, formats):
+            number = row.number
+            yield row
+    except UnreadableFile as error:
+        if counted.container and (number or error.reason.startswith("broken")):
+            yield Unreadable(number + 1, error.reason, str(error), "")
+        else:
+            counted.leave(error.reason, str(error))
+        if place.alone and not file.member:
+            raise
+
+
+def _cut(container: Container, formats: list[_Format]) -> Iterator[Row]:
     """The rows of a plain text file, as the format that knows its beginning cuts them."""
+    lines = container.lines()
+    start = []
+    while sum(map(len, start)) < HEAD and (line := next(lines, None)) is not None:
+        start.append(line)
+    head = "".join(start)
     cutting = [format for format in formats if format.module.UNIT == "file"]
-    with container.open() as lines:
-        head = lines.read(4096)
-        format = next((format for format in cutting if format.module.matches(head)), None)
-        if format is None:
-            wanted = formats[0].name
-            raise DataError(
-                f"{container.path}: a plain text file without rows of '{wanted}'; "
-                "name a JSON or CSV file, or another format"
-            )
-        lines.seek(0)
-        yield from (Row(number, text) for number, text in format.module.cut(lines, format.options))
+    format = next((format for format in cutting if format.module.matches(head)), None)
+    if format is None:
+        raise UnreadableFile(
+            "wrong_format",
+            f"{container.file}: a plain text file without rows of '{formats[0].name}'; "
+            "name a JSON or CSV file, or another format",
+        )
+    for number, value in format.module.cut(itertools.chain(start, lines), format.options):
+        yield Row(number, value)
 
 
 def _parse(
-    row: Row | Unreadable, formats: list[_Format], kind: Kind | None, origin: Origin
+    row: Row | Unreadable, formats: list[_Format], kind: Kind | None, origin: Origin, place: Place | None
 ) -> tuple[_Format, list[Record | Repair]]:
     if isinstance(row, Unreadable):
         raise Reject(row.reason, row.detail)
     value = row.value
     if containers.damaged(value):
         raise Reject("bad_encoding", "holds bytes that are not text, or half a character")
-    format = next((format for format in formats if format.module.matches(value)), None)
-    if format is None:
-        raise _unmatched(value, formats)
-    if kind not in (None, format.module.RECORD):
-        raise Reject("wrong_record_kind", f"'{format.name}' makes {format.module.RECORD}, not {kind}")
+    if place and place.entry:
+        value = place.entry.renamed(value)
+    format, value = _claim(value, formats)
+    if kind not in (None, format.makes):
+        raise Reject("wrong_record_kind", f"'{format.name}' makes {format.makes}, not {kind}")
     value, origin = _own_origin(value, origin)
     made = list(format.module.parse(value, format.options, origin))
     if all(isinstance(item, Repair) for item in made):
@@ -198,8 +237,23 @@ def _parse(
     return format, made
 
 
+def _claim(value: Any, formats: list[_Format]) -> tuple[_Format, Any]:
+    """The format of a row, and the row; keys without a value do not count, unless nothing else is left."""
+    given = value
+    if isinstance(value, dict) and None in value.values():
+        given = {key: part for key, part in value.items() if part is not None}
+    for row in (given,) if given is value else (given, value):
+        for at, format in enumerate(formats):
+            if format.module.matches(row):
+                if at and format.name != "text":
+                    # Only one format may claim a row, so the order is free: rows alike mostly follow each other.
+                    formats.insert(0, formats.pop(at))
+                return format, row
+    raise _unmatched(value, formats)
+
+
 def _unmatched(value: Any, formats: list[_Format]) -> Reject:
-    shape = f"keys {_few(value)}" if isinstance(value, dict) else type(value).__name__
+    shape = f"keys {few(value)}" if isinstance(value, dict) else type(value).__name__
     if len(formats) > 1:
         return Reject("unknown_format", shape)
     other = next((format.name for format in _detectable() if format.module.matches(value)), None)
@@ -217,28 +271,10 @@ def _own_origin(value: Any, origin: Origin) -> tuple[Any, Origin]:
     return value, Origin(own["file"], own["row"], own.get("licence") or origin.licence)
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _nothing_at(path: Path) -> str:
-    if path.is_dir():
-        return f"{path}: the folder holds no file"
-    parent = next(parent for parent in path.parents if parent.is_dir())
-    there = sorted(p.name for p in parent.iterdir() if not p.name.startswith("."))
-    near = difflib.get_close_matches(path.relative_to(parent).parts[0], there, n=1)
-    cure = f"did you mean '{parent / near[0]}'?" if near else f"'{parent}' holds {_few(there)}"
-    return f"{path}: no such file, folder or match; {cure}"
-
-
-def _few(names: Iterable[Any]) -> str:
-    listed = [str(name) for name in names]
-    return ", ".join(listed[:8]) + (", …" if len(listed) > 8 else "") or "nothing"
-
-
 def _nothing_used(source: Source, account: SourceAccount) -> str:
     if not account.rows_in:
-        return f"{source.path}: holds no row; write rows into it, or leave it out"
+        unread = "; ".join(file.examples[file.unread] for file in account.unread[:3])
+        return unread or f"{source.path}: holds no row; write rows into it, or leave it out"
     top = [reason for reason, _ in account.reasons.most_common(3)]
     found = "; ".join(
         f"{account.reasons[reason]} {reason}, such as {account.examples[reason]}" for reason in top

@@ -1,0 +1,110 @@
+"""Bytes of a file, or of a member of a zip archive: unpacked on the way, seekable where a library asks for it."""
+
+import bz2
+import gzip
+import io
+import lzma
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from xinglin.data.containers import _extra
+
+ZIP = b"PK\x03\x04"
+SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
+"""Of packed files; what is packed is told by the suffix before it."""
+
+
+@dataclass(frozen=True)
+class File:
+    path: Path
+    member: str = ""
+    """Of the zip archive at ``path``; '' for a file of its own."""
+
+    def __str__(self) -> str:
+        return f"{self.path}/{self.member}" if self.member else str(self.path)
+
+    @property
+    def suffix(self) -> str:
+        """In small letters, e.g. ``.csv`` for ``rows.CSV.gz``."""
+        name = Path(self.member or self.path).name.lower()
+        for packed in SUFFIXES:
+            name = name.removesuffix(packed)
+        return Path(name).suffix
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """What a zip archive holds; nothing for any other file."""
+        with self.open() as stream:
+            if stream.read(4) != ZIP:
+                return ()
+        with self.seekable() as stream, zipfile.ZipFile(stream) as archive:
+            return tuple(archive.namelist())
+
+    def open(self) -> BinaryIO:
+        stream, unpack = self._stored()
+        return (
+            cast(BinaryIO, io.BufferedReader(_Unpacked(stream, unpack(stream)), 1 << 20))
+            if unpack
+            else stream
+        )
+
+    def seekable(self) -> BinaryIO:
+        """As ``open``; what is packed is unpacked into a temporary file first."""
+        stream, unpack = self._stored()
+        if not unpack and not self.member:
+            return stream
+        copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
+        stream.close()
+        with self.open() as unpacked:
+            shutil.copyfileobj(unpacked, copy, 1 << 20)
+        copy.seek(0)
+        return copy
+
+    def _stored(self) -> tuple[BinaryIO, Callable[[BinaryIO], BinaryIO] | None]:
+        """The bytes as they are stored, and what unpacks them."""
+        if self.member:
+            stream = cast(BinaryIO, zipfile.ZipFile(self.path).open(self.member))  # noqa: SIM115
+        else:
+            stream = self.path.open("rb")
+        start = stream.read(6)
+        stream.seek(0)
+        return stream, next((unpack for magic, unpack in _PACKED.items() if start.startswith(magic)), None)
+
+
+class _Unpacked(io.RawIOBase):
+    """What comes out of a packed file; closes the file as well."""
+
+    def __init__(self, packed: BinaryIO, unpacked: BinaryIO):
+        self._packed, self._unpacked = packed, unpacked
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._unpacked.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        self._unpacked.close()
+        self._packed.close()
+        super().close()
+
+
+def _zst(stream: BinaryIO) -> BinaryIO:
+    reader = _extra.load("zstandard").ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+    return cast(BinaryIO, reader)
+
+
+_PACKED: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
+    b"\x1f\x8b": lambda stream: cast(BinaryIO, gzip.open(stream)),  # noqa: SIM115
+    b"BZh": lambda stream: cast(BinaryIO, bz2.open(stream)),  # noqa: SIM115
+    b"\xfd7zXZ\0": lambda stream: cast(BinaryIO, lzma.open(stream)),  # noqa: SIM115
+    b"\x28\xb5\x2f\xfd": _zst,
+}
