@@ -149,7 +149,7 @@ def find_duplicates(splits: Sequence[SplitFile], config: Duplicates) -> Clusters
     counts = [_lines(split.path) for split in splits]
     table = _Table(sum(counts))
     for split in splits:
-        for chunk in _chunks(read_split(split.path)):
+        for chunk in chunks(read_split(split.path)):
             table.add(chunk, config)
     starts = np.cumsum([0, *counts])
     exact = _equal(table.keys)
@@ -226,7 +226,7 @@ def _kept(
     return np.where(held_out, rows, kept)
 
 
-def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
+def chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
     """Records in lists of about the same number of characters."""
     for first in records:
         chunk, size = [first], sum(map(len, texts(first)))

@@ -90,12 +90,18 @@ class Folded(NamedTuple):
 
     def keys(self, count: int) -> list[bytes]:
         """A 128-bit hash of each of the ``count`` texts; b"" for one of which nothing is left."""
+        return [
+            hashlib.blake2b(part, digest_size=16).digest() if part else b"" for part in self._parts(count)
+        ]
+
+    def strings(self, count: int) -> list[str]:
+        """What is left of each of the ``count`` texts."""
+        return [part.decode("utf-32-le", "surrogatepass") for part in self._parts(count)]
+
+    def _parts(self, count: int) -> list[bytes]:
         ends = np.searchsorted(self.owners, np.arange(count + 1)).tolist()
         data = self.characters.tobytes()
-        return [
-            hashlib.blake2b(data[4 * start : 4 * end], digest_size=16).digest() if end > start else b""
-            for start, end in pairwise(ends)
-        ]
+        return [data[4 * start : 4 * end] for start, end in pairwise(ends)]
 
     def units(self) -> "Units":
         """The characters and words of the texts."""
