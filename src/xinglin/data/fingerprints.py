@@ -105,19 +105,19 @@ class Folded(NamedTuple):
 
     def units(self) -> "Units":
         """The characters and words of the texts."""
-        if not len(self.characters):
-            return Units(np.zeros(0, np.uint64), self.owners)
-        spelt = self.characters < _IDEOGRAPHS
-        inside = spelt[1:] & spelt[:-1]
-        inside &= np.diff(self.places) == 1
-        inside &= self.owners[1:] == self.owners[:-1]
-        starts = np.flatnonzero(np.concatenate([[True], ~inside]))
-        letters = self.characters.astype(np.uint64)
-        if len(starts) == len(letters):
-            return Units(letters, self.owners)
-        position = np.arange(len(letters)) - np.repeat(starts, np.diff(starts, append=len(letters)))
-        letters *= _letter_powers()[np.minimum(position, _LONGEST_WORD - 1)]
-        return Units(np.add.reduceat(letters, starts), self.owners[starts])
+        hashes = self.characters.astype(np.uint64)
+        spelt = np.flatnonzero(self.characters < _IDEOGRAPHS)
+        if not len(spelt):
+            return Units(hashes, self.owners)
+        begins = np.ones(len(spelt), bool)
+        begins[1:] = (np.diff(self.places[spelt]) != 1) | (np.diff(self.owners[spelt]) != 0)
+        starts = np.flatnonzero(begins)
+        position = np.arange(len(spelt)) - np.repeat(starts, np.diff(starts, append=len(spelt)))
+        letters = hashes[spelt] * _letter_powers()[np.minimum(position, _LONGEST_WORD - 1)]
+        hashes[spelt[starts]] = np.add.reduceat(letters, starts)
+        kept = np.ones(len(hashes), bool)
+        kept[spelt[~begins]] = False
+        return Units(hashes[kept], self.owners[kept])
 
 
 class Units(NamedTuple):

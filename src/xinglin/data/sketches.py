@@ -17,7 +17,11 @@ PLACES = 128
 RECALL = 0.99
 """With this probability a pair that is just as similar as the threshold becomes a candidate."""
 _EMPTY = np.uint32(0xFFFFFFFF)
-_TURN = 0xA0761D6478BD642F
+_VALUE_BITS = 24
+_VALUE = np.uint32(2**_VALUE_BITS - 2)
+_TO_VALUE = np.uint64(33)
+_TO_PLACE = np.uint64(57)
+_FACTORS = mixed(np.arange(2 * PLACES, dtype=np.uint64)) | np.uint64(1)
 _WINDOW = 16
 """Neighbours in a bucket that a text is compared with: a bucket of many that only share a template stays cheap."""
 _PAIRS = 1 << 16
@@ -29,22 +33,22 @@ Numbers = NDArray[np.int64]
 def sketch(grams: Units, *, count: int) -> Sketches:
     """Sketches (count, PLACES) of the sets of n-grams of ``count`` texts; all places of an empty set are equal.
 
-    In each turn every n-gram falls into a random place, of which it takes those that no earlier turn has filled;
-    from turn PLACES on all fall into the same one, so that few n-grams fill a sketch too.
+    In each turn every n-gram falls into a random place with a random value; the smallest wins, and one of an earlier
+    turn is smaller. From turn PLACES on all fall into the same place, so that few n-grams fill a sketch too.
     """
     table = np.full(count * PLACES, _EMPTY, np.uint32)
-    hashes, owners = grams
+    hashes, bases = grams.hashes, grams.owners * PLACES
     for turn in range(2 * PLACES):
-        drawn = mixed(hashes + np.uint64(turn * _TURN % 2**64))
-        values = (drawn & np.uint64(0xFFFFFFFE)).astype(np.uint32)
-        column = (drawn >> np.uint64(57)).astype(np.int64) if turn < PLACES else turn - PLACES
-        places = owners * PLACES + column
-        if turn:
-            free = table[places] == _EMPTY
-            places, values = places[free], values[free]
+        drawn = hashes * _FACTORS[turn]
+        places = (drawn >> _TO_PLACE).view(np.int64) if turn < PLACES else np.full(len(hashes), turn - PLACES)
+        places += bases
+        values = (drawn >> _TO_VALUE).astype(np.uint32)
+        values &= _VALUE
+        values |= np.uint32(turn << _VALUE_BITS)
         np.minimum.at(table, places, values)
-        unfilled = (table.reshape(count, PLACES) == _EMPTY).any(axis=1)[owners]
-        hashes, owners = hashes[unfilled], owners[unfilled]
+        unfilled = (table.reshape(count, PLACES) == _EMPTY).any(axis=1)[bases // PLACES]
+        if 2 * np.count_nonzero(unfilled) < len(unfilled):
+            hashes, bases = hashes[unfilled], bases[unfilled]
         if not len(hashes):
             break
     return table.reshape(count, PLACES)
