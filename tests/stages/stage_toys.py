@@ -34,7 +34,7 @@ class Stages:
             cache=self.folder / "cache",
             base=self.base,
             stop_requested=lambda: stop_after is not None and next(asked) >= stop_after,
-            inputs={"base": self.base, **{f"stage:{made}": artifact for made, artifact in self.made.items()}},
+            inputs=self.inputs(),
         )
         outcome = module.run(config, run)
         self.made[name] = Artifact(
@@ -49,3 +49,7 @@ class Stages:
             finished=datetime.now(UTC).isoformat(),
         )
         return self.made[name]
+
+    def inputs(self):
+        """What a further stage may start from."""
+        return {"base": self.base, **{f"stage:{made}": artifact for made, artifact in self.made.items()}}

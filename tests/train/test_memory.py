@@ -1,17 +1,20 @@
 """The forecast counts the parameters that are there, meets published peaks, and names what would make a stage fit."""
 
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, MambaConfig
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, MambaConfig
 
 from xinglin.config.parts import Lora
 from xinglin.config.tiny import ARCHITECTURES
 from xinglin.data.packing import pack_sequences
 from xinglin.errors import ModelError
 from xinglin.models.adapt import count_parameters
+from xinglin.models.adapter import write_base
 from xinglin.models.attention import packed_attention
 from xinglin.models.lora import add_lora
 from xinglin.models.packed import PackedModel
@@ -42,6 +45,38 @@ def test_parameters_are_counted_from_the_config(tiny, architecture):
     model = tiny(architecture, shape="128x3")
     actual, _ = count_parameters(model)
     assert Shape.of(model.config).parameters == pytest.approx(actual, rel=0.015)
+
+
+MIXTURES = {
+    "qwen3_moe": {"num_experts": 8, "moe_intermediate_size": 32, "mlp_only_layers": [0]},
+    "mixtral": {"num_local_experts": 4},
+    "deepseek_v3": {"n_routed_experts": 8, "n_shared_experts": 1, "moe_intermediate_size": 32, "n_group": 2}
+    | {"first_k_dense_replace": 1, "q_lora_rank": 16, "kv_lora_rank": 16},
+}
+SIZES = {"vocab_size": 300, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3}
+SIZES |= {"num_attention_heads": 4, "num_key_value_heads": 2, "num_experts_per_tok": 2}
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The following rank_pattern keys:RuntimeWarning"
+)  # PEFT's own, about experts
+@pytest.mark.parametrize("architecture", MIXTURES)
+def test_experts_are_counted_and_those_of_a_token_apart(architecture):
+    config = AutoConfig.for_model(architecture, **SIZES, **MIXTURES[architecture])
+    model, shape = AutoModelForCausalLM.from_config(config), Shape.of(config)
+    actual, _ = count_parameters(model)
+    assert shape.parameters == pytest.approx(actual, rel=0.015)
+    routed = sum(each.numel() for name, each in model.named_parameters() if ".experts." in name)
+    number = MIXTURES[architecture].get("num_local_experts", 8)
+    idle = shape.layers * (shape.layer_parameters - shape.active_parameters)
+    assert routed and idle == pytest.approx(routed * (1 - 2 / number), abs=shape.layers)
+    _, trainable = count_parameters(add_lora(model, Lora(rank=4), seed=0))
+    assert shape.lora_parameters(4) == trainable
+    less = replace(shape, experts=shape.experts._replace(active=shape.layer_parameters))
+    at = {"mean_length": 100.0, "trained_share": 0.5}
+    assert flops(shape, Work(99), **at) < flops(less, Work(99), **at)
+    quantized = forecast(shape, Work(99, quantization="4bit")).terms["weights"]
+    assert quantized > (routed + shape.embedding_parameters) * 2
 
 
 def test_lora_parameters(tiny):
@@ -177,6 +212,38 @@ def test_reinforcement_learning_has_more_in_memory(monkeypatch):
     assert alone["generation"] == 8 * 512 * 2 * QWEN3_8B.key_value_width * QWEN3_8B.layers * 4
     assert value["gradients and optimizer"] == 2 * alone["gradients and optimizer"]
     assert whole["weights"] == 2 * QWEN3_8B.parameters * 4
+
+
+@pytest.mark.parametrize(
+    ("tuning", "beside"), [("adapter on the same base", 0), ("adapter on another", 1), ("full model", 1)]
+)
+def test_a_reward_model_counts_unless_it_shares_the_base(tiny, tmp_path, monkeypatch, tuning, beside):
+    monkeypatch.setattr(forecasting, "available_bytes", lambda: 1 << 40)
+    for name in ("base", "other"):
+        tiny(shape="128x3" if name == "other" else "64x2").save_pretrained(tmp_path / name)
+    judge = tmp_path / "judge"
+    if tuning == "full model":
+        shutil.copytree(tmp_path / "other", judge)
+    else:
+        judge.mkdir()
+        (judge / "adapter_config.json").write_text("{}")
+        write_base(judge, str(tmp_path / ("base" if "same" in tuning else "other")), seed=0)
+    inputs = {"base": str(tmp_path / "base"), "stage:reward": str(judge)}
+    settings = {"max_tokens": 512, "rewards": [{"name": "model", "model": "stage:reward"}]}
+    run = SimpleNamespace(inputs=inputs, base=inputs["base"])
+
+    def weights(**more):
+        config = PpoConfig(kind="ppo", model="base", **settings, **more)
+        shape = forecasting.shape_of(config, run)
+        judges = forecasting.judges_of(config, run, shape)
+        return shape, outlook(config, shape, FACTS, judges=judges).memory.terms["weights"]
+
+    shape, found = weights()
+    other = Shape.of(tiny(shape="128x3").config).parameters
+    alone = forecast(shape, Work(4096, generated_tokens=9)).terms["weights"]
+    assert found - alone == beside * other * 4
+    _, trained_whole = weights(tuning="full")  # whose base is no longer that of an adapter
+    assert trained_whole == 2 * shape.parameters * 4 + (other if beside else shape.parameters) * 4
 
 
 def _with_room(monkeypatch, gib, **settings):

@@ -91,3 +91,8 @@ class RolloutConfig(TrainingConfig):
         """Optimizer steps that a rollout takes when it is not left early."""
         answers = self.rollout_prompts * self.answers_per_prompt
         return self.rollout_epochs * (answers // (self.batch_size or answers))
+
+    @property
+    def measured_passes(self) -> int:
+        """Passes over the answers of a rollout before its steps: of the policy, and of the reference."""
+        return 2

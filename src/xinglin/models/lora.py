@@ -48,6 +48,8 @@ def add_lora(model: PreTrainedModel, config: Lora, *, seed: int, new_tokens: Seq
     with torch.random.fork_rng(), warnings.catch_warnings():
         # PEFT cannot convert PiSSA with rsLoRA and patterns to a plain adapter; ``save_lora`` can.
         warnings.filterwarnings("ignore", message=r"Using Rank-Stabilized LoRA with rank_pattern")
+        # Patterns of its own, for experts; those of the settings are checked above.
+        warnings.filterwarnings("ignore", message=r"The following (rank|alpha)_pattern keys did not match")
         torch.manual_seed(seed)
         wrapped: Any = get_peft_model(model, _peft_config(model, config, new_tokens))
     return _ready(wrapped, takes_from_base=config.init in ("pissa", "olora"))

@@ -42,11 +42,11 @@ class KlConfig(RewardedConfig):
 
 
 def plan(config: RolloutConfig, run: StageRun) -> dict[str, str]:
-    """Answers, steps and a forecast of memory, for ``--dry-run``."""
+    """Answers, steps and a forecast of memory and time, for ``--dry-run``."""
     from xinglin.train.forecast import describe
 
     # The data set's tokens say nothing about how long answers will be.
-    lines = {name: line for name, line in describe(config, run).items() if name not in ("tokens", "time")}
+    lines = {name: line for name, line in describe(config, run).items() if name != "tokens"}
     answers = config.rollout_prompts * config.answers_per_prompt
     each = config.batch_size or answers
     rollout = f"{answers} answers to {config.rollout_prompts} prompts, then {config.steps_per_rollout} steps of {each}"

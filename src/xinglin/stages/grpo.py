@@ -33,6 +33,10 @@ class Config(RewardedConfig):
     beta: AtLeastZero = 0.0
     """Adds this times the divergence from the reference to the loss of each token. 0: there is no reference."""
 
+    @property
+    def measured_passes(self) -> int:
+        return (self.steps_per_rollout > 1) + (self.beta > 0)
+
 
 def run(config: Config, run: StageRun) -> Outcome:
     """Prompts in, a model whose answers earn more out."""

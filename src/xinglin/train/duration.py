@@ -7,6 +7,8 @@ import torch
 
 EFFICIENCY = {"cuda": 0.5, "cpu": 0.55}
 """Share of the speed of one large matrix product that a training step reaches; measured, see benchmarks/."""
+LAYER_SECONDS = {"cuda": 8e-4, "cpu": 5e-4}
+"""What a layer takes for a single token before any arithmetic, in transformers' own code; half more with an adapter."""
 
 
 @cache
@@ -33,3 +35,34 @@ def forecast_seconds(flops: float, dtype: torch.dtype) -> float:
     """Time for this much training arithmetic."""
     kind = "cuda" if torch.cuda.is_available() else "cpu"
     return flops / (matmul_flops_per_second(dtype) * EFFICIENCY[kind])
+
+
+@cache
+def memory_bytes_per_second() -> float:
+    """How fast the device reads: the best of a few sums over an array that no cache holds."""
+    cuda = torch.cuda.is_available()
+    array = torch.ones(1 << (28 if cuda else 25), device="cuda" if cuda else "cpu")
+
+    def once() -> float:
+        start = time.perf_counter()
+        array.sum().item()
+        return time.perf_counter() - start
+
+    once()
+    return array.nbytes / min(once() for _ in range(5))
+
+
+def forecast_token_seconds(
+    *, layers: int, adapted: bool, flops: float, read_bytes: float, dtype: torch.dtype
+) -> float:
+    """Time to write one token in every row of a batch.
+
+    Args:
+        layers: of the model.
+        adapted: whether an unmerged adapter is computed beside each.
+        flops: arithmetic over all rows.
+        read_bytes: weights, and keys and values of all rows.
+    """
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    waiting = layers * LAYER_SECONDS[kind] * (1.5 if adapted else 1.0)
+    return waiting + max(forecast_seconds(flops, dtype), read_bytes / memory_bytes_per_second())

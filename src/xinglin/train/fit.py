@@ -1,6 +1,5 @@
 """From an open session to an artifact: run the loop, save, sum up."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -23,9 +22,8 @@ from xinglin.train.objectives import ObjectiveProtocol
 from xinglin.train.probe import probe
 from xinglin.train.saving import save_model
 from xinglin.train.session import Session
-from xinglin.train.state import Schedule, State
+from xinglin.train.state import Schedule, State, evaluation_interval
 
-EVALUATIONS = 10
 SMALL = 100_000_000
 """Parameters of a model below which the usual learning rates do not hold."""
 
@@ -65,7 +63,7 @@ def build_loop(
     """The loop of a stage; see ``Schedule`` for ``watch``, ``highest`` and ``from_start``."""
     config, run = session.config, session.run
     heed(lint(config, _known(session, steps=len(batches.steps))))
-    every = config.eval_every_steps or max(1, math.ceil(len(batches.steps) / EVALUATIONS))
+    every = evaluation_interval(config, steps=len(batches.steps))
     return Loop(
         model=session.model,
         batches=batches,
@@ -137,6 +135,7 @@ def finish(session: Session, loop: Loop, state: State, *, shown: list[list[Any]]
 def _outcome(session: Session, loop: Loop, state: State, shown: list[list[Any]]) -> Outcome:
     total, trainable = count_parameters(session.adapted)
     speed = state.tokens / state.seconds if state.seconds else 0.0
+    expected = session.expected.seconds
     details = {
         "steps": state.step,
         "epochs": round(state.epoch, 3),
@@ -148,7 +147,7 @@ def _outcome(session: Session, loop: Loop, state: State, shown: list[list[Any]])
         "sharding": session.config.sharding,
         "peak_memory_bytes": max(processes.gather_rows([peak_memory_bytes(session.accelerator.device)])),
         "forecast_memory_bytes": session.expected.peak,
-        "forecast_seconds": round(session.expected.seconds, 1) if session.expected.seconds else None,
+        "forecast_seconds": round(sum(expected.values()), 1) if expected else None,
         "parameters": total,
         "trainable_parameters": trainable,
         "first_loss": state.first_loss,

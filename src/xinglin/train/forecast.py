@@ -1,9 +1,9 @@
 """What a training stage will take, said before it starts, and what to change if it does not fit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import torch
@@ -13,19 +13,29 @@ from xinglin.config.parts import TrainingConfig
 from xinglin.config.rl import RolloutConfig
 from xinglin.config.tiny import is_tiny
 from xinglin.errors import ModelError, TrainingError
-from xinglin.models.adapter import is_adapter, stack
+from xinglin.models.adapter import is_adapter, read_base, stack
 from xinglin.models.kernels import fusible
 from xinglin.models.tiny import tiny_config
 from xinglin.models.tokenizer import load_tokenizer
+from xinglin.rewards.model import Config as ModelReward
 from xinglin.runtime.artifact import Artifact
 from xinglin.runtime.stage_run import StageRun
 from xinglin.runtime.units import bytes_text, seconds_text
 from xinglin.train.duration import forecast_seconds
 from xinglin.train.memory import Forecast, Shape, Work, flops, forecast
+from xinglin.train.rl.duration import rollout_seconds
 
 DEFAULT_BATCH = 32
 COMFORT = 0.9
 """Share of the free memory up to which ``gradient_checkpointing: auto`` stays off."""
+
+
+class Judge(NamedTuple):
+    """A reward model that a stage asks."""
+
+    shape: Shape
+    shares: bool
+    """It is one more adapter on the policy's base."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +48,8 @@ class Outlook:
     """Bytes that are free."""
     cure: str | None
     """The cheapest change of the settings with which it would fit; None: it fits."""
-    seconds: float | None
-    """None: the data are not tokenised yet."""
+    seconds: dict[str, float]
+    """Of each part of the work; none if the data are not tokenised yet."""
     occupied: int
     """Bytes that this process has taken already."""
 
@@ -68,27 +78,37 @@ def outlook(
     shape: Shape,
     facts: Mapping[str, Any],
     *,
+    judges: Sequence[Judge] = (),
     processes: int = 1,
-    sharded: bool = False,
 ) -> Outlook:
     """Forecast a stage.
 
     Args:
         facts: what the data set's artifact says about the split that is trained on.
-        sharded: whether the processes divide weights and optimizer state among them.
+        judges: the reward models that it asks.
     """
-    work = replace(_work(config, facts), processes=processes if sharded else 1)
+    work = replace(
+        _work(config, facts),
+        processes=processes if config.sharding == "full" else 1,
+        beside=sum(judge.shape.parameters for judge in judges if not judge.shares),
+    )
     room = available_bytes()
     roomy = replace(work, checkpointing=config.gradient_checkpointing == "on")
     if config.gradient_checkpointing == "auto" and forecast(shape, roomy).total > COMFORT * room:
         roomy = replace(roomy, checkpointing=True)
     memory = forecast(shape, roomy)
     cure = None if memory.total <= room else _cure(config, shape, roomy, facts, room)
-    seconds = _seconds(config, shape, roomy, facts, processes)
+    if isinstance(config, RolloutConfig):
+        seconds = (
+            rollout_seconds(config, shape, roomy, facts, [judge.shape for judge in judges]) if facts else {}
+        )
+    else:
+        seconds = _seconds(config, shape, roomy, facts)
+    seconds = {part: each / processes for part, each in seconds.items()}
     return Outlook(roomy, memory, room, cure, seconds, occupied_bytes())
 
 
-def settle(config: TrainingConfig, run: StageRun, *, processes: int = 1, sharded: bool = False) -> Outlook:
+def settle(config: TrainingConfig, run: StageRun, *, processes: int = 1) -> Outlook:
     """The outlook of a stage that is about to load its model; says so when it has to save memory.
 
     Raises:
@@ -98,7 +118,7 @@ def settle(config: TrainingConfig, run: StageRun, *, processes: int = 1, sharded
     if shape is None:
         shape = _saved_shape(stack(run.model(config.model or "base"))[0].removeprefix("hub:"), config)
     facts = _facts(config, run.inputs.get(config.data or ""))
-    found = outlook(config, shape, facts, processes=processes, sharded=sharded)
+    found = outlook(config, shape, facts, judges=judges_of(config, run, shape), processes=processes)
     if found.cure:
         raise TrainingError(
             f"stage '{run.name}' needs {bytes_text(found.memory.total)}, most of it {found.memory.largest}, and "
@@ -122,11 +142,19 @@ def describe(config: TrainingConfig, run: StageRun) -> dict[str, str]:
         tokens = facts["tokens"]
         lines["tokens"] = f"{tokens:,} x {config.epochs:g} epochs" if tokens else "not tokenised yet"
     if shape is not None:
-        found = outlook(config, shape, facts)
+        found = outlook(config, shape, facts, judges=judges_of(config, run, shape))
         lines["memory"] = str(found)
-        if found.seconds is not None:
-            lines["time"] = f"about {seconds_text(found.seconds)} of training"
+        if found.seconds:
+            lines["time"] = _time_text(found.seconds)
     return lines
+
+
+def _time_text(seconds: Mapping[str, float]) -> str:
+    total = sum(seconds.values())
+    if len(seconds) == 1:
+        return f"about {seconds_text(total)} of training"
+    shares = ", ".join(f"{each / total:.0%} {part}" for part, each in seconds.items())
+    return f"at most about {seconds_text(total)}, if no answer ends by itself: {shares}"
 
 
 def _facts(config: TrainingConfig, data: Artifact | str | None) -> Mapping[str, Any]:
@@ -139,6 +167,10 @@ def _facts(config: TrainingConfig, data: Artifact | str | None) -> Mapping[str, 
 def shape_of(config: TrainingConfig, run: StageRun) -> Shape | None:
     """Sizes of the model that the stage starts from; None for one that is not on this machine yet."""
     start = run.inputs.get(config.model or "base", run.base)
+    return _shape_at(start, config, run)
+
+
+def _shape_at(start: Artifact | str, config: TrainingConfig, run: StageRun) -> Shape | None:
     spec = str(start.folder) if isinstance(start, Artifact) else start
     if is_adapter(spec):
         spec = stack(spec)[0]
@@ -148,6 +180,29 @@ def shape_of(config: TrainingConfig, run: StageRun) -> Shape | None:
             return None
         return Shape.of(tiny_config(spec, tokenizer=load_tokenizer(str(data.folder / "tokenizer"))))
     return _saved_shape(spec, config) if (Path(spec) / "config.json").is_file() else None
+
+
+def judges_of(config: TrainingConfig, run: StageRun, shape: Shape) -> list[Judge]:
+    """The reward models that a stage asks; one that is not trained yet is taken to have the policy's ``shape``."""
+    found = []
+    for reward in getattr(config, "rewards", ()):
+        if isinstance(reward, ModelReward):
+            given = run.inputs.get(str(reward.model))
+            own = shape if given is None else _shape_at(given, config, run)
+            found.append(Judge(own or shape, config.tuning == "lora" and _shares_base(given, config, run)))
+    return found
+
+
+def _shares_base(judge: Artifact | str | None, config: TrainingConfig, run: StageRun) -> bool:
+    """Whether a reward model is an adapter on what the policy's adapter is on; so are those not trained yet."""
+    start = run.inputs.get(config.model or "base")
+    if judge is None or start is None:
+        return True
+    folder, policy = (str(given.folder) if isinstance(given, Artifact) else given for given in (judge, start))
+    if not is_adapter(folder):
+        return False
+    below = stack(policy)[-2] if config.continue_ == "same" and is_adapter(policy) else policy
+    return Path(read_base(Path(folder)).resolve(Path(folder))).resolve() == Path(below).resolve()
 
 
 def _saved_shape(spec: str, config: TrainingConfig) -> Shape:
@@ -204,11 +259,9 @@ def _tokens_per_pass(config: TrainingConfig, facts: Mapping[str, Any]) -> int:
     return max(longest, min(config.micro_batch_tokens, int(1.25 * step)))
 
 
-def _seconds(
-    config: TrainingConfig, shape: Shape, work: Work, facts: Mapping[str, Any], processes: int
-) -> float | None:
-    if not facts.get("tokens") or isinstance(config, RolloutConfig):
-        return None
+def _seconds(config: TrainingConfig, shape: Shape, work: Work, facts: Mapping[str, Any]) -> dict[str, float]:
+    if not facts.get("tokens"):
+        return {}
     tokens = facts["tokens"] * config.epochs
     if config.max_steps:
         per_step = config.batch_tokens or (
@@ -218,7 +271,7 @@ def _seconds(
     share = facts["trained_tokens"] / facts["tokens"]
     each = flops(shape, work, mean_length=facts["lengths"]["p90"] / 2, trained_share=share)
     dtype = torch.bfloat16 if work.activation_bytes == 2 else torch.float32
-    return forecast_seconds(tokens * each / processes, dtype)
+    return {"training": forecast_seconds(tokens * each, dtype)}
 
 
 def _cure(config: TrainingConfig, shape: Shape, work: Work, facts: Mapping[str, Any], room: int) -> str:

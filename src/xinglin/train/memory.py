@@ -7,6 +7,7 @@ et al., arXiv 2205.05198, adapted to gated MLPs, grouped keys and values, and pe
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from xinglin.models.experts import Experts, count_experts
 from xinglin.models.packed import SLICE
 from xinglin.runtime.units import bytes_text
 
@@ -71,6 +72,8 @@ class Shape:
     """In a layer, over the hidden width."""
     head_norms: bool = False
     """Whether queries and keys are normed by head."""
+    experts: Experts | None = None
+    """Of a mixture of experts, whose ``intermediate`` is that of the experts which a token passes through."""
 
     @staticmethod
     def of(config: Any) -> "Shape":
@@ -78,10 +81,12 @@ class Shape:
         config = config.get_text_config()
         heads = config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        experts = count_experts(config)
+        plain = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
         return Shape(
             hidden=config.hidden_size,
             layers=config.num_hidden_layers,
-            intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
+            intermediate=experts.intermediate if experts else plain,
             vocabulary=config.vocab_size,
             query_width=heads * width,
             key_value_width=(getattr(config, "num_key_value_heads", None) or heads) * width,
@@ -90,10 +95,23 @@ class Shape:
             square_heads=heads if config.model_type in _SQUARE_ATTENTION else 0,
             norms=4 if config.model_type in _FOUR_NORMS else 2,
             head_norms=config.model_type in _HEAD_NORMS,
+            experts=experts,
         )
 
     @property
     def layer_parameters(self) -> int:
+        return round(self.experts.stored) if self.experts else self.active_parameters
+
+    @property
+    def linear_parameters(self) -> int:
+        """Those of a layer in plain linear layers."""
+        return round(self.experts.linear) if self.experts else self.active_parameters
+
+    @property
+    def active_parameters(self) -> int:
+        """Those of a layer that one token passes through."""
+        if self.experts:
+            return round(self.experts.active)
         attention = self.hidden * (2 * self.query_width + 2 * self.key_value_width)
         return attention + self.mlp_matrices * self.hidden * self.intermediate
 
@@ -112,6 +130,8 @@ class Shape:
 
     def lora_parameters(self, rank: int) -> int:
         """An adapter on every linear layer but the head."""
+        if self.experts:
+            return round(self.layers * rank * self.experts.adapted)
         attention = 2 * (self.hidden + self.query_width) + 2 * (self.hidden + self.key_value_width)
         return self.layers * rank * (attention + self.mlp_matrices * (self.hidden + self.intermediate))
 
@@ -142,7 +162,9 @@ class Work:
     logits: bool = True
     """False for a reward model, whose head has one output."""
     copies: int = 0
-    """Further frozen models of the same size: the reference of PPO with ``tuning: full``, a reward model."""
+    """Further frozen models of the same size: the reference of PPO with ``tuning: full``."""
+    beside: int = 0
+    """Parameters of further frozen models of other sizes: reward models that share no base with the policy."""
     generated_tokens: int = 0
     """Tokens in the key-value cache of a rollout."""
     processes: int = 1
@@ -172,13 +194,13 @@ def forecast(shape: Shape, work: Work) -> Forecast:
     """Peak memory of one optimizer step."""
     trained = trained_parameters(shape, work)
     frozen = shape.parameters - (0 if work.tuning == "lora" else trained)
-    linear = shape.layers * shape.layer_parameters
+    linear = shape.layers * shape.linear_parameters
     if work.quantization != "none":
         each = NF4_BYTES if work.quantization == "4bit" else 1.0
         frozen_bytes = linear * each + (frozen - linear) * 2 + shape.hidden * shape.intermediate * 2
     else:
         frozen_bytes = frozen * work.weight_bytes
-    copies = work.copies * shape.parameters * work.weight_bytes
+    copies = (work.copies * shape.parameters + work.beside) * work.weight_bytes
     # Under autocast every trained matrix is kept a second time in the arithmetic's type.
     casts = trained * work.activation_bytes if work.activation_bytes < 4 else 0
     state = trained * (4 + STATE_BYTES[work.optimizer])
@@ -235,7 +257,7 @@ def flops(shape: Shape, work: Work, *, mean_length: float, trained_share: float)
         mean_length: tokens that a token's attention reaches, over all sequences (sum of squares / sum / 2 when causal).
         trained_share: share of the tokens whose logits are made.
     """
-    linear = 2 * shape.layers * shape.layer_parameters
+    linear = 2 * shape.layers * shape.active_parameters
     attention = 4 * mean_length * shape.query_width * shape.layers
     head = 2 * shape.head_parameters * trained_share if work.logits else 0
     share = work.trainable_layers / shape.layers if work.tuning == "freeze" else 1.0
@@ -245,3 +267,10 @@ def flops(shape: Shape, work: Work, *, mean_length: float, trained_share: float)
     passes = 1 + 2.5 * share + work.checkpointing
     frozen_head = work.tuning == "lora" and not work.embeddings
     return linear * weights + adapters + attention * passes + head * (2 if frozen_head else 3)
+
+
+def reading_flops(shape: Shape, *, mean_length: float, head_share: float) -> float:
+    """Floating-point operations per token of one pass that nothing is learned from; ``head_share`` of the tokens
+    have logits."""
+    attention = 4 * mean_length * shape.query_width * shape.layers
+    return 2 * shape.layers * shape.active_parameters + attention + 2 * shape.head_parameters * head_share

@@ -133,9 +133,7 @@ def open_session(
     accelerator = processes.open_accelerator(config.precision)
     given, folder = run.model(config.model or "base"), data.folder / "tokenizer"
     start = find_start(config, model=given, seed=run.seed, tokenizer_folder=folder)
-    expected = processes.by_first(
-        lambda: settle(config, run, processes=accelerator.num_processes, sharded=config.sharding == "full")
-    )
+    expected = processes.by_first(lambda: settle(config, run, processes=accelerator.num_processes))
     core, tokenizer = load_start(config, start, dtype=_frozen_dtype(config, accelerator))
     base_dtype = core.dtype
     share = _prepare(core, config, checkpointing=expected.work.checkpointing)

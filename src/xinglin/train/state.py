@@ -1,6 +1,12 @@
 """When the loop does what, and how far it is."""
 
+import math
 from dataclasses import dataclass
+
+from xinglin.config.parts import TrainingConfig
+
+EVALUATIONS = 10
+"""Of a run that does not say how often."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,11 @@ class Schedule:
     """Whether more of it is better."""
     from_start: bool = False
     """Measure before the first step too."""
+
+
+def evaluation_interval(config: TrainingConfig, *, steps: int) -> int:
+    """Optimizer steps between two evaluations of a run of ``steps``."""
+    return config.eval_every_steps or max(1, math.ceil(steps / EVALUATIONS))
 
 
 @dataclass
