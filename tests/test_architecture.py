@@ -18,6 +18,7 @@ PLUGINS = (
     "xinglin.stages",
     "xinglin.data.containers",
     "xinglin.data.formats",
+    "xinglin.data.filters",
     "xinglin.evaluate.benchmarks",
     "xinglin.rewards",
     "xinglin.train.objectives",

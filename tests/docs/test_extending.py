@@ -20,7 +20,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "src", project / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     blocks = BLOCK.findall((ROOT / "docs" / "extending.md").read_text(encoding="utf-8"))
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for name, text in blocks:
         path = project / name
         assert not path.exists(), f"{name} exists: choose another example"
@@ -51,6 +51,7 @@ def xinglin(project: Path, *arguments: str) -> str:
 def test_list_names_the_new_plugins(project: Path):
     listed = json.loads(xinglin(project, "list", "--json"))
     assert listed["formats"]["triage"].startswith("Triage notes")
+    assert listed["filters"]["shouting"].startswith("Shouting")
     assert listed["benchmarks"]["referral"].startswith("Alarming complaints")
     assert listed["objectives"]["dft"].startswith("Dynamic fine-tuning")
     assert listed["rewards"]["dose_unit"].startswith("Dose unit")

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 PACKAGES = {
     "stages": "xinglin.stages",
     "formats": "xinglin.data.formats",
+    "filters": "xinglin.data.filters",
     "benchmarks": "xinglin.evaluate.benchmarks",
     "objectives": "xinglin.train.objectives",
     "rewards": "xinglin.rewards",
 }
+
+_MODELS = {"formats": "Options", "filters": "Settings"}
+"""What the class of a plugin's settings is called, where it is not ``Config``."""
 
 
 @click.command("list")
@@ -30,8 +34,8 @@ PACKAGES = {
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(kind: str | None, name: str | None, as_json: bool) -> None:
-    """List what a recipe can use: KIND is stages, formats, benchmarks, objectives, rewards,
-    templates or samples.
+    """List what a recipe can use: KIND is stages, formats, filters, benchmarks, objectives,
+    rewards, templates or samples.
 
     With a NAME, print its settings with types, defaults and meaning.
 
@@ -81,7 +85,7 @@ def _settings(kind: str, name: str) -> list["Setting"]:
     if kind not in PACKAGES:
         raise PluginError(f"{kind} have no settings; `xinglin list {kind}` lists their names")
     module = plugins.load(PACKAGES[kind], name)
-    model = getattr(module, "Options" if kind == "formats" else "Config", None)
+    model = getattr(module, _MODELS.get(kind, "Config"), None)
     return list(settings(model)) if model is not None else []
 
 

@@ -202,34 +202,41 @@ def _spoken(message: Message) -> tuple[str, ...]:
 
 def with_texts(record: Record, change: Callable[[str], str]) -> Record:
     """``record`` with every text that people wrote in it put through ``change``: contents, answers, options and the
-    arguments of tool calls. Descriptions of tools, names and ``meta`` stay."""
+    arguments of tool calls. Descriptions of tools, names and ``meta`` stay. Where nothing changes,
+    ``record`` itself comes back."""
     if isinstance(record, Document):
-        return replace(record, text=change(record.text))
+        text = change(record.text)
+        return record if text == record.text else replace(record, text=text)
     if isinstance(record, Conversation):
-        return replace(record, messages=_changed(record.messages, change))
+        messages = _changed(record.messages, change)
+        return record if messages is record.messages else replace(record, messages=messages)
     if isinstance(record, Preference):
-        return replace(
-            record,
-            prompt=_changed(record.prompt, change),
-            chosen=change(record.chosen),
-            rejected=change(record.rejected),
-        )
+        prompt = _changed(record.prompt, change)
+        chosen, rejected = change(record.chosen), change(record.rejected)
+        if (prompt, chosen, rejected) == (record.prompt, record.chosen, record.rejected):
+            return record
+        return replace(record, prompt=prompt, chosen=chosen, rejected=rejected)
     options = {letter: change(text) for letter, text in record.options.items()}
-    return replace(record, question=change(record.question), options=options)
+    question = change(record.question)
+    if (question, options) == (record.question, dict(record.options)):
+        return record
+    return replace(record, question=question, options=options)
 
 
 def _changed(messages: tuple[Message, ...], change: Callable[[str], str]) -> tuple[Message, ...]:
-    return tuple(
-        replace(
-            message,
-            content=change(message.content),
-            tool_calls=tuple(
-                ToolCall(call.name, _changed_value(dict(call.arguments), change))
-                for call in message.tool_calls
-            ),
-        )
-        for message in messages
+    fresh = tuple(_changed_message(message, change) for message in messages)
+    same = all(new is old for new, old in zip(fresh, messages, strict=True))
+    return messages if same else fresh
+
+
+def _changed_message(message: Message, change: Callable[[str], str]) -> Message:
+    content = change(message.content)
+    calls = tuple(
+        ToolCall(call.name, _changed_value(dict(call.arguments), change)) for call in message.tool_calls
     )
+    if content == message.content and calls == message.tool_calls:
+        return message
+    return replace(message, content=content, tool_calls=calls)
 
 
 def _changed_value(value: Any, change: Callable[[str], str]) -> Any:

@@ -1,15 +1,12 @@
 """Repetition: the share of an answer's n-grams that it has said before."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from xinglin.config.parts import Positive
+from xinglin.data.repetition import repeated_share
 from xinglin.rewards import Context, Reward, RuleConfig, Sample, rule
-
-_WORD = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3400-\u4dbf\u4e00-\u9fff]+")
-"""A Chinese character, or a run of other letters and digits."""
 
 
 class Config(RuleConfig):
@@ -31,10 +28,3 @@ def build(config: Config, context: Context) -> Reward:
 def score(sample: Sample, config: Config) -> float:
     over = repeated_share(sample.answer, ngram=config.ngram) - config.allowed
     return -max(0.0, over) / (1 - config.allowed)
-
-
-def repeated_share(text: str, *, ngram: int) -> float:
-    """1 - different n-grams / n-grams; 0 for texts shorter than two of them."""
-    words = _WORD.findall(text.casefold())
-    grams = list(zip(*(words[start:] for start in range(ngram)), strict=False))
-    return 1 - len(set(grams)) / len(grams) if len(grams) > 1 else 0.0

@@ -1,0 +1,42 @@
+"""Symbols: texts that are mostly digits and signs, as tables without words and broken extracts."""
+
+import re
+from typing import Annotated
+
+from pydantic import Field
+
+from xinglin.config.base import Config
+from xinglin.config.parts import Positive
+from xinglin.data.characters import census
+from xinglin.data.filters import learned
+from xinglin.data.records import Kind, Record
+
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
+STANDARD = True
+_DRAWN = re.compile(r"```|^\s*\|.*\|\s*$", re.MULTILINE)
+"""Code and tables, which consist of signs."""
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Settings(Config):
+    """Shares of what can be seen. Lab values and doses are full of digits, so the limits are wide."""
+
+    symbols: Share = 0.4
+    """Share of signs that are neither letters nor digits nor punctuation, at most."""
+    digits: Share = 0.6
+    """Share of digits, at most."""
+    punctuation: Share = 0.6
+    """Share of punctuation, at most."""
+    characters: Positive = 50
+    """Texts of fewer characters are not judged."""
+
+
+def judge(record: Record, settings: Settings) -> str | None:
+    for text in learned(record):
+        if len(text) < settings.characters or _DRAWN.search(text):
+            continue
+        counts = census(text)
+        for name in ("symbols", "digits", "punctuation"):
+            if getattr(counts, name) > getattr(settings, name) * counts.visible:
+                return f"{getattr(counts, name) / counts.visible:.0%} are {name}"
+    return None
