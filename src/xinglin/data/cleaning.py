@@ -77,9 +77,16 @@ class Cleaning:
             (name, plugins.load(PACKAGE, name), settings) for name, settings in config.chosen.items()
         ]
 
-    def __reduce__(self) -> tuple[type["Cleaning"], tuple[Clean]]:
-        """Another process gets the config and counts for itself; modules cannot be pickled."""
-        return Cleaning, (self.config,)
+    def __reduce__(self) -> tuple[type["Cleaning"], tuple[Clean], dict[str, Any]]:
+        """Another process gets the config and the counts; modules cannot be pickled."""
+        counts = {"records": self.records, "changes": self.changes, "removed": self.removed}
+        return Cleaning, (self.config,), counts
+
+    def merge(self, other: "Cleaning") -> None:
+        """Add what another one counted."""
+        self.records += other.records
+        self.changes.update(other.changes)
+        self.removed.update(other.removed)
 
     def apply(self, record: Record) -> Record | Removal:
         """The record as it is to be used, or the first filter by name that removes it."""
