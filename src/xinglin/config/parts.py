@@ -2,14 +2,26 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from xinglin import plugins
 from xinglin.config.base import AnySplit, Config, DataInput, ModelInput, StageConfig, TrainingSplit
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Above = Annotated[float, Field(gt=0)]
 AtLeastZero = Annotated[float, Field(ge=0)]
+
+
+def _known_engine(name: str) -> str:
+    known = plugins.names("xinglin.engines")
+    if name not in known:
+        raise ValueError(f"there is no engine '{name}'; {plugins.nearest(name, known)}")
+    return name
+
+
+EngineName = Annotated[str, AfterValidator(_known_engine)]
+"""A file in ``engines/``."""
 
 
 class Lora(Config):

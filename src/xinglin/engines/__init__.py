@@ -1,4 +1,9 @@
-"""Engines generate text and measure its likelihood. An engine is one file here and keeps this contract.
+"""Engines generate text and measure its likelihood; ``engine: vllm`` is ``vllm.py``, and needs the package vllm.
+
+An engine module is named after the package that it needs and has
+    load(spec, *, batch_tokens, tokenizer_folder, template, seed, trust_remote_code) -> Engine
+               from anything that ``models.load`` takes, with the template of that name or the model's own; raises
+               ModelError if there is nothing loadable
 
 A conversation is a sequence of messages that ends on a user message; the engine renders it with the
 model's own chat template. Answers come back in the order of the requests, however they are batched.
@@ -6,10 +11,17 @@ model's own chat template. Answers come back in the order of the requests, howev
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from importlib import metadata
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from xinglin.data.records import Message
+from xinglin.errors import ModelError
 
+if TYPE_CHECKING:
+    from xinglin.data.rendering import Renderer
+
+PACKAGE = "xinglin.engines"
 Finish = Literal["stop", "length"]
 
 
@@ -35,6 +47,16 @@ class Likelihood:
 
 class Engine(Protocol):
     """Answers conversations with one model. ``progress`` is told how many more requests are done."""
+
+    @property
+    def renderer(self) -> "Renderer":
+        """What makes its prompts."""
+        ...
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest prompt and answer together that the model takes."""
+        ...
 
     def generate(
         self,
@@ -69,3 +91,20 @@ class Engine(Protocol):
     ) -> list[Likelihood]:
         """One likelihood per (conversation, answer text)."""
         ...
+
+
+def require(engine: str) -> None:
+    """
+    Raises:
+        ModelError: the package that ``engine`` needs is not installed.
+    """
+    if find_spec(engine) is None:
+        raise ModelError(
+            f"engine {engine}: the package {engine} is not installed; install it (docs/evaluation.md says how), or "
+            "set engine: transformers"
+        )
+
+
+def version(engine: str) -> str:
+    """Of the package that ``engine`` needs, whatever the distribution that brought it is called."""
+    return metadata.version(metadata.packages_distributions()[engine][0])

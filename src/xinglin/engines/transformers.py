@@ -3,9 +3,7 @@
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -14,19 +12,16 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
-from xinglin.data.encoding import Segment
 from xinglin.data.packing import first_fit, pack_sequences
 from xinglin.data.records import Message
 from xinglin.data.rendering import Renderer
-from xinglin.data.window import Window, fit_window
 from xinglin.engines import Finish, Generation, Likelihood
-from xinglin.errors import DataError
+from xinglin.engines._texts import Texts
 from xinglin.models.attention import isolated, packed_attention, quadratic
 from xinglin.models.decoding import Sampling, Seed, sample_answers
 from xinglin.models.load import load_model
 from xinglin.models.packed import PackedModel, sequence_sums
 
-_UNBOUNDED = 1 << 20
 QUADRATIC_TOKENS = 2048
 """Tokens of a scored batch at the most, for models whose packed attention needs a mask."""
 
@@ -41,7 +36,8 @@ class TransformersEngine:
         self.model = model.eval()
         self.renderer = renderer
         self.batch_tokens = batch_tokens
-        self.context_tokens: int = getattr(model.config, "max_position_embeddings", None) or _UNBOUNDED
+        self.texts = Texts(renderer, model.config)
+        self.context_tokens = self.texts.context_tokens
 
     @classmethod
     def load(
@@ -82,14 +78,14 @@ class TransformersEngine:
         Raises:
             DataError: a last question alone leaves no room for an answer in the model's window.
         """
-        windows = [self._window(messages, max_new_tokens) for messages in conversations]
-        prompts = [self._prompt(window.messages, max_new_tokens) for window in windows]
+        windows = [self.texts.window(messages, max_new_tokens) for messages in conversations]
+        prompts = [self.texts.prompt(window.messages, max_new_tokens) for window in windows]
         answers: list[Generation | None] = [None] * len(prompts)
         for batch in self._batches(prompts, max_new_tokens):
             torch.manual_seed(seed)
             rows = self._generate_batch([prompts[i] for i in batch], max_new_tokens, temperature, top_p)
             for index, ids in zip(batch, rows, strict=True):
-                answers[index] = replace(self._answer(ids), left_out=windows[index].left_out)
+                answers[index] = self.texts.answer(ids, left_out=windows[index].left_out)
             if progress:
                 progress(len(batch))
         return [answer for answer in answers if answer is not None]
@@ -110,7 +106,7 @@ class TransformersEngine:
         Raises:
             DataError: a conversation leaves no room for an answer in the model's window.
         """
-        prompts = [self._prompt(messages, max_new_tokens) for messages in conversations]
+        prompts = [self.texts.prompt(messages, max_new_tokens) for messages in conversations]
         answers = sample_answers(
             self.model,
             prompts,
@@ -119,7 +115,7 @@ class TransformersEngine:
             batch_tokens=self.batch_tokens,
             progress=progress or (lambda done: None),
         )
-        return [[self._answer(answer.ids) for answer in group] for group in answers]
+        return [[self.texts.answer(answer.ids) for answer in group] for group in answers]
 
     def stream(
         self,
@@ -134,7 +130,7 @@ class TransformersEngine:
 
         Closing the generator stops the model.
         """
-        prompt = self._prompt(messages, max_new_tokens)
+        prompt = self.texts.prompt(messages, max_new_tokens)
         feed, stop = _Feed(), _Stop()
         torch.manual_seed(seed)
 
@@ -161,7 +157,7 @@ class TransformersEngine:
         progress: Callable[[int], None] | None = None,
     ) -> list[Likelihood]:
         """Log-probability of each answer text after its rendered prompt, end of turn not included."""
-        encoded = self.renderer.encode([self._scored(messages, answer) for messages, answer in requests])
+        encoded = self.renderer.encode([self.texts.scored(messages, answer) for messages, answer in requests])
         lengths = torch.tensor([len(item.ids) for item in encoded]).numpy()
         results: list[Likelihood | None] = [None] * len(encoded)
         scorer = PackedModel(self.model)
@@ -182,30 +178,6 @@ class TransformersEngine:
     def _packs(self) -> bool:
         """Whether scored sequences may share a pass; else each has its own, to the same numbers."""
         return isolated(self.model)
-
-    def _scored(self, messages: Sequence[Message], answer: str) -> tuple[Segment, ...]:
-        """The training rendering of ``answer``, cut before its end of turn.
-
-        Taken from there because some templates open every answer with white space that the model has to write.
-        """
-        segments = self.renderer.preference(messages, answer)
-        before = tuple(takewhile(lambda segment: not segment.trained, segments))
-        written = "".join(segment.text for segment in segments if segment.trained)
-        end = written.rindex(answer.strip()) + len(answer.strip())
-        return (*before, Segment(written[:end], True))
-
-    def _window(self, messages: Sequence[Message], max_new_tokens: int) -> Window:
-        room = self.context_tokens - max_new_tokens
-        return fit_window(messages, room=room, count=lambda kept: len(self.renderer.prompt_ids(kept)))
-
-    def _prompt(self, messages: Sequence[Message], max_new_tokens: int) -> list[int]:
-        ids = self.renderer.prompt_ids(messages)
-        if len(ids) + max_new_tokens > self.context_tokens:
-            raise DataError(
-                f"a prompt of {len(ids)} tokens and {max_new_tokens} new ones exceed the model's window of "
-                f"{self.context_tokens}; shorten the conversation or lower max_new_tokens"
-            )
-        return ids
 
     def _batches(self, prompts: list[list[int]], max_new_tokens: int) -> Iterator[list[int]]:
         """Indices, longest prompt first, as many rows as fit into ``batch_tokens``."""
@@ -260,11 +232,6 @@ class TransformersEngine:
         end = next((index for index, token in enumerate(ids) if token in self.renderer.stop_ids), None)
         return ids if end is None else ids[: end + 1]
 
-    def _answer(self, ids: list[int]) -> Generation:
-        stopped = bool(ids) and ids[-1] in self.renderer.stop_ids
-        text: Any = self.renderer.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
-        return Generation(text.strip(), "stop" if stopped else "length", len(ids))
-
     def _pieces(self, tokens: "SimpleQueue[Any]") -> Generator[str, None, Finish]:
         finish: Finish = "length"
         ids: list[int] = []
@@ -281,6 +248,9 @@ class TransformersEngine:
                 yield text[len(shown) :]
                 shown = text
         return finish
+
+
+load = TransformersEngine.load
 
 
 class _Feed(BaseStreamer):

@@ -17,6 +17,11 @@ from transformers import DynamicCache, PreTrainedModel
 
 from xinglin.errors import ModelError
 
+NOT_FINITE = (
+    "the model's probabilities are not finite, so it cannot answer; its weights are damaged, or its learning rate was "
+    "too high: lower that, or take other weights"
+)
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -38,6 +43,8 @@ class Answer(NamedTuple):
     """The tokens written, the stop token included."""
     stopped: bool
     """It ended by itself; else it was cut at ``max_new_tokens``."""
+    log_probs: list[float] | None = None
+    """Natural logarithms of the probabilities that the tokens were drawn with, where another program drew them."""
 
 
 Seed = Sequence[int]
@@ -120,10 +127,7 @@ def _decode(
             reader.keep(going.nonzero()[:, 0])
         logits = reader.read(tokens[:, None])
     if not finite:
-        raise ModelError(
-            "the model's probabilities are not finite, so it cannot answer; its weights are damaged, or its learning "
-            "rate was too high: lower that, or take other weights"
-        )
+        raise ModelError(NOT_FINITE)
     lengths = (written >= 0).sum(1).tolist()
     found = [row[:length] for row, length in zip(written.tolist(), lengths, strict=True)]
     return [Answer(row, row[-1] in sampling.stop_ids) for row in found]

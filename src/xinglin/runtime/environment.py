@@ -91,6 +91,13 @@ def library_variables(*, offline: bool) -> dict[str, str]:
     return variables
 
 
+def prepare_vllm() -> None:
+    """Have vLLM, which reads this when it is first imported, work in this process, quietly and telling nobody."""
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+
+
 def describe_environment() -> dict[str, Any]:
     """Versions and hardware, as an artifact records them. Devices are named if torch is loaded already."""
     torch = sys.modules.get("torch")

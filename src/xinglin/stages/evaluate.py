@@ -1,15 +1,16 @@
 """Measure models on held-out data, with intervals, and test each against an earlier one."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, model_validator
 
-from xinglin import plugins
+from xinglin import engines, plugins
 from xinglin.config.base import DataInput, ModelInput, StageConfig
-from xinglin.config.parts import Positive
+from xinglin.config.parts import EngineName, Positive
 from xinglin.evaluate.predictions import Model, Predictions
 from xinglin.evaluate.runner import compare, evaluate, shown_samples
 from xinglin.evaluate.task import PACKAGE, BenchmarkConfig, Task, build_task
@@ -40,8 +41,11 @@ class Config(StageConfig):
     """The data set that has the splits. Default: the nearest earlier data stage."""
     benchmarks: list[Benchmark] = Field(min_length=1)
     """What to measure: a ``name``, a ``split`` and options each."""
+    engine: EngineName = "transformers"
+    """What answers: ``transformers``, or ``vllm`` where it is installed (docs/evaluation.md)."""
     batch_tokens: Positive = 16384
-    """Tokens in one batch, prompts and answers together. Changes speed and memory."""
+    """Tokens in one batch, prompts and answers together; with ``vllm`` those that its key-value cache has room for.
+    Changes speed and memory."""
     trust_remote_code: bool = False
     """Run Python code that comes with a model."""
 
@@ -58,6 +62,11 @@ class Config(StageConfig):
         return self
 
 
+def check(config: Config, kinds: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse an engine that is not installed."""
+    engines.require(config.engine)
+
+
 def run(config: Config, run: StageRun) -> Outcome:
     """Models and a data set in; metrics, paired tests and one row per answer out."""
     data = run.artifact(str(config.data))
@@ -67,6 +76,7 @@ def run(config: Config, run: StageRun) -> Outcome:
         settings={
             "batch_tokens": config.batch_tokens,
             **{name: metadata.version(name) for name in ("torch", "transformers")},
+            config.engine: engines.version(config.engine),
         },
         seed=run.seed,
         stop_requested=run.stop_requested,
@@ -109,15 +119,14 @@ def _models(config: Config, data: Artifact, run: StageRun) -> list[Model]:
 
 def _model(reference: str, config: Config, data: Artifact, run: StageRun) -> Model:
     def load() -> "Engine":
-        from xinglin.engines.transformers import TransformersEngine
-
-        return TransformersEngine.load(
+        engine: Engine = plugins.load(engines.PACKAGE, config.engine).load(
             run.model(reference),
             batch_tokens=config.batch_tokens,
             tokenizer_folder=data.folder / "tokenizer",
             seed=run.seed,
             trust_remote_code=config.trust_remote_code,
         )
+        return engine
 
     made = run.inputs[reference]
     if isinstance(made, Artifact):

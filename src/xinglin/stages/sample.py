@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from xinglin import engines, plugins
 from xinglin.config.base import AnySplit, DataInput, ModelInput, StageConfig
-from xinglin.config.parts import Positive
+from xinglin.config.parts import EngineName, Positive
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.prompts import Prompt, prompt_of
 from xinglin.data.records import Kind, Record
@@ -23,7 +24,6 @@ from xinglin.data.sampled import Answer, Asked, LeftOut, Selection, Tally
 from xinglin.data.templates import load_template
 from xinglin.errors import DataError, Interrupted
 from xinglin.evaluate.statistics import wilson_interval
-from xinglin.plugins import nearest
 from xinglin.rewards import Context, Sample, Scoring
 from xinglin.runtime import atomic
 from xinglin.runtime.artifact import Artifact, interval
@@ -32,9 +32,9 @@ from xinglin.runtime.stage_run import Outcome, StageRun
 from xinglin.stages._rewards import LIBRARY, Rewards
 
 if TYPE_CHECKING:
-    from xinglin.engines.transformers import TransformersEngine
+    from xinglin.engines import Engine
 
-__all__ = ["LIBRARY", "PRODUCES", "Config", "plan", "run", "sources"]
+__all__ = ["LIBRARY", "PRODUCES", "Config", "check", "plan", "run", "sources"]
 
 PRODUCES = "dataset"
 BLOCK_PROMPTS = 32
@@ -83,8 +83,11 @@ class Config(StageConfig):
     """Longest sequence of the token shards that are made here; a stage with another limit makes its own."""
     over_length: Literal["error", "drop", "truncate_history", "split"] = "split"
     """What happens to longer ones."""
+    engine: EngineName = "transformers"
+    """What answers: ``transformers``, or ``vllm`` where it is installed (docs/evaluation.md)."""
     batch_tokens: Positive = 16384
-    """Bounds answers x (prompt + max_new_tokens) of a generated batch. Changes speed and memory."""
+    """Bounds answers x (prompt + max_new_tokens) of a generated batch; with ``vllm`` the tokens that its key-value
+    cache has room for. Changes speed and memory."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model."""
 
@@ -103,6 +106,11 @@ class Config(StageConfig):
         if self.reward_low >= self.reward_high:
             raise ValueError("reward_low is not below reward_high")
         return self
+
+
+def check(config: Config, kinds: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse an engine that is not installed."""
+    engines.require(config.engine)
 
 
 def splits(config: Config, given: Mapping[str, bool]) -> dict[str, bool]:
@@ -201,7 +209,9 @@ def _kind(config: Config, data: Artifact) -> Kind:
     """
     splits = data.details["splits"]
     if unknown := [name for name in config.splits if name not in splits]:
-        raise DataError(f"{data.folder}: no split '{unknown[0]}'; {nearest(unknown[0], list(splits))}")
+        raise DataError(
+            f"{data.folder}: no split '{unknown[0]}'; {plugins.nearest(unknown[0], list(splits))}"
+        )
     kinds = sorted({splits[name]["record"] for name in config.splits})
     if len(kinds) > 1:
         raise DataError(
@@ -214,10 +224,8 @@ def _kind(config: Config, data: Artifact) -> Kind:
     return kinds[0]
 
 
-def _load(config: Config, run: StageRun, data: Artifact) -> "TransformersEngine":
-    from xinglin.engines.transformers import TransformersEngine
-
-    return TransformersEngine.load(
+def _load(config: Config, run: StageRun, data: Artifact) -> "Engine":
+    engine: Engine = plugins.load(engines.PACKAGE, config.engine).load(
         run.model(str(config.model)),
         batch_tokens=config.batch_tokens,
         tokenizer_folder=data.folder / "tokenizer",
@@ -225,13 +233,14 @@ def _load(config: Config, run: StageRun, data: Artifact) -> "TransformersEngine"
         seed=run.seed,
         trust_remote_code=config.trust_remote_code,
     )
+    return engine
 
 
 def _ask(
     prompts: _Prompts,
     config: Config,
     run: StageRun,
-    engine: Callable[[], "TransformersEngine"],
+    engine: Callable[[], "Engine"],
     scoring: Scoring,
 ) -> None:
     """Ask all that was not asked yet, block by block; an interrupted stage forms the same blocks.
@@ -260,7 +269,7 @@ def _ask_block(
     block: list[tuple[int, Record]],
     config: Config,
     seed: list[int],
-    engine: "TransformersEngine",
+    engine: "Engine",
     scoring: Scoring,
 ) -> list[Asked]:
     """The answers to the records of a block; each answer is decided by the seed, its row and its number."""
@@ -298,7 +307,7 @@ def _ask_block(
     return [found[row] for row, _ in block]
 
 
-def _checked(record: Record, engine: "TransformersEngine", max_new_tokens: int) -> Prompt:
+def _checked(record: Record, engine: "Engine", max_new_tokens: int) -> Prompt:
     """What to ask about a record.
 
     Raises:
