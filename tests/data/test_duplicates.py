@@ -161,4 +161,4 @@ def test_memory_of_a_record_is_bounded(find, monkeypatch):
 
     table = _Table(1000)
     arrays = [value for value in vars(table).values() if isinstance(value, np.ndarray)]
-    assert sum(array.nbytes for array in arrays) / 1000 <= 600
+    assert sum(array.nbytes for array in arrays) / 1000 <= 300

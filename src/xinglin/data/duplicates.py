@@ -1,6 +1,6 @@
 """Copies of records, exact and near, within and across sources and splits.
 
-One pass over the splits keeps a 128-bit hash and a sketch of every record, about 550 bytes; no text stays in
+One pass over the splits keeps a 128-bit hash and a sketch of every record, about 300 bytes; no text stays in
 memory. Records with equal hashes, or whose sketches are similar enough, form a cluster, and of each cluster one is
 kept. A split that is held out wins over one that is trained on and is itself never changed; then the sources count
 in the order in which they are named.
@@ -88,7 +88,7 @@ class Clusters:
     exact: NDArray[np.bool_]
     """Whether it has all letters and digits in common with that one."""
     files: tuple[str, ...]
-    origins: NDArray[np.int64]
+    origins: NDArray[np.int32]
     """(records, 2): file, as a place in ``files``, and row."""
 
     def of(self, split: str) -> NDArray[np.int64]:
@@ -169,10 +169,10 @@ class _Table:
 
     def __init__(self, count: int):
         self.keys = np.zeros((count, 2), np.uint64)
-        self.sketches = np.empty((count, PLACES), np.uint32)
+        self.sketches = np.empty((count, PLACES), np.uint16)
         self.grams = np.zeros(count, np.int32)
         self.lengths = np.zeros(count, np.int32)
-        self.origins = np.zeros((count, 2), np.int64)
+        self.origins = np.zeros((count, 2), np.int32)
         self.files: dict[str, int] = {}
         self._filled = 0
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xinglin.data.fingerprints import Hashes, Units, mixed
 
 PLACES = 128
-"""Of a sketch; the standard error of a similarity s is at most sqrt(s (1 - s) / PLACES)."""
+"""Of a sketch, 2 bytes each; the standard error of a similarity s is about sqrt(s (1 - s) / PLACES)."""
 RECALL = 0.99
 """With this probability a pair that is just as similar as the threshold becomes a candidate."""
 _EMPTY = np.uint32(0xFFFFFFFF)
@@ -24,9 +24,9 @@ _TO_PLACE = np.uint64(57)
 _FACTORS = mixed(np.arange(2 * PLACES, dtype=np.uint64)) | np.uint64(1)
 _WINDOW = 16
 """Neighbours in a bucket that a text is compared with: a bucket of many that only share a template stays cheap."""
-_PAIRS = 1 << 16
+_PAIRS = 1 << 13
 
-Sketches = NDArray[np.uint32]
+Sketches = NDArray[np.uint16]
 Numbers = NDArray[np.int64]
 
 
@@ -34,7 +34,9 @@ def sketch(grams: Units, *, count: int) -> Sketches:
     """Sketches (count, PLACES) of the sets of n-grams of ``count`` texts; all places of an empty set are equal.
 
     In each turn every n-gram falls into a random place with a random value; the smallest wins, and one of an earlier
-    turn is smaller. From turn PLACES on all fall into the same place, so that few n-grams fill a sketch too.
+    turn is smaller. From turn PLACES on all fall into the same place, so that few n-grams fill a sketch too. Of each
+    value 16 bits are kept (b-bit minwise hashing, Li and König 2010, arXiv 0910.3349): different ones are equal once
+    in 65,536.
     """
     table = np.full(count * PLACES, _EMPTY, np.uint32)
     hashes, bases = grams.hashes, grams.owners * PLACES
@@ -51,7 +53,7 @@ def sketch(grams: Units, *, count: int) -> Sketches:
             hashes, bases = hashes[unfilled], bases[unfilled]
         if not len(hashes):
             break
-    return table.reshape(count, PLACES)
+    return (table >> np.uint32(1)).astype(np.uint16).reshape(count, PLACES)
 
 
 def similarity(sketches: Sketches, left: Numbers, right: Numbers) -> NDArray[np.float64]:
