@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -49,7 +49,8 @@ class Account:
         self.rows_used += 1
         self.records += records
         self.formats[format] += 1
-        self.repairs.update(repairs)
+        for repair in repairs:
+            self.repairs[repair] += 1
 
     def _reject(self, reason: str, example: str) -> None:
         self.reasons[reason] += 1
@@ -115,16 +116,22 @@ class SourceAccount(Account):
 
 
 class Quarantine:
-    """The side file of rows that could not be used, one JSON object per row; a context manager."""
+    """The side file of rows that could not be used, one JSON object per row; a context manager.
 
-    def __init__(self, path: Path):
+    Args:
+        redact: what text of a row goes through before it is kept or shown, so that it holds no personal data.
+    """
+
+    def __init__(self, path: Path, *, redact: Callable[[str], str] | None = None):
+        self.redact = redact or (lambda text: text)
         # One write per row: what was quarantined before a crash is on disk.
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def add(self, *, file: str, row: int, reason: str, detail: str, raw: Any) -> None:
         """``raw`` is the text of the row, or its value; what is kept of it ends after 2,000 characters."""
         raw = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
-        line = {"file": file, "row": row, "reason": reason, "detail": detail, "raw": raw[:RAW_CHARACTERS]}
+        kept = {"detail": self.redact(detail), "raw": self.redact(raw[:RAW_CHARACTERS])}
+        line = {"file": file, "row": row, "reason": reason, **kept}
         text = json.dumps(line, ensure_ascii=False)
         # Bytes that were no text are lone surrogates by now: JSON escapes carry them, UTF-8 does not.
         self._file.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")

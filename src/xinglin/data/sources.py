@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Self
@@ -31,6 +31,7 @@ CURES = {
     "or convert the rows to messages",
     "wrong_format": "leave `format:` out to detect it per row, or name the right one",
     "wrong_record_kind": "move the source to a split of the kind its rows make",
+    "ambiguous_format": "name the format with `format:`",
     "ambiguous_answer": "set `options: {first_option: 0}` or 1",
     "not_json": "repair the file; each line must be one JSON value",
     "needs_processed_json": "name the JSON files, or use `options: {variant: clean}`",
@@ -81,12 +82,48 @@ class _Format:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """A file, or a member of an archive, of which rows are read."""
+class _Formats:
+    """The formats that a row may be of: the one that is named, or all that can be detected."""
 
-    name: str
-    file: containers.File
-    place: Place
+    all: list[_Format]
+    seen: dict[Any, _Format] = field(default_factory=dict)
+    """What rows with the same keys were."""
+
+    def claim(self, value: Any) -> tuple[_Format, Any]:
+        """The format of a row, and the row without keys that have no value, unless nothing else is left.
+
+        Raises: Reject.
+        """
+        for row in _readings(value):
+            shape = tuple(row) if isinstance(row, dict) else type(row)
+            before = self.seen.get(shape)
+            if before and before.module.matches(row):
+                return before, row
+            claiming = [format for format in self.all if format.module.matches(row)]
+            # ``text`` takes what nothing else claims.
+            claiming = [format for format in claiming if format.name != "text"] or claiming
+            if len(claiming) > 1:
+                names = " and ".join(format.name for format in claiming)
+                raise Reject("ambiguous_format", f"{names} fit; name one with `format:`")
+            if claiming:
+                self.seen[shape] = claiming[0]
+                return claiming[0], row
+        raise self._unmatched(value)
+
+    def _unmatched(self, value: Any) -> Reject:
+        shape = f"keys {few(value)}" if isinstance(value, dict) else type(value).__name__
+        if len(self.all) > 1:
+            return Reject("unknown_format", shape)
+        other = next((format.name for format in _detectable() if format.module.matches(value)), None)
+        return Reject(
+            "wrong_format", f"no row of '{self.all[0].name}': {shape}" + (f"; is '{other}'" if other else "")
+        )
+
+
+def _readings(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, dict) and None in value.values():
+        return {key: part for key, part in value.items() if part is not None}, value
+    return (value,)
 
 
 def files(source: Source) -> list[Path]:
@@ -127,14 +164,14 @@ def read(
     named = _load(source.format, source.options) if source.format else None
     if named and kind not in (None, named.makes):
         raise DataError(f"{source.path}: format '{named.name}' makes {named.makes} records, not {kind}")
-    formats = [named] if named else _detectable()
+    formats = _Formats([named] if named else _detectable())
     for row, file, place in itertools.islice(_rows(source, formats, account), source.max_rows):
         origin = Origin(file, row.number, source.licence)
         try:
             format, made = _parse(row, formats, kind, origin, place)
         except Reject as reject:
             raw = row.raw if isinstance(row, Unreadable) else row.value
-            account.reject(reject.reason, f"{origin}: {reject.detail}")
+            account.reject(reject.reason, f"{origin}: {quarantine.redact(reject.detail)}")
             quarantine.add(file=file, row=row.number, reason=reject.reason, detail=reject.detail, raw=raw)
             continue
         kind = kind or format.makes
@@ -157,7 +194,7 @@ def _detectable() -> list[_Format]:
 
 
 def _rows(
-    source: Source, formats: list[_Format], account: SourceAccount
+    source: Source, formats: _Formats, account: SourceAccount
 ) -> Iterator[tuple[Row | Unreadable, str, Place | None]]:
     """Each row, the name of its file, and where that was found."""
     if source.path.startswith(SAMPLE):
@@ -174,7 +211,7 @@ def _rows(
 
 
 def _file_rows(
-    file: containers.File, place: Place, formats: list[_Format], account: SourceAccount
+    file: containers.File, place: Place, formats: _Formats, account: SourceAccount
 ) -> Iterator[Row | Unreadable]:
     """The rows of one file; what cannot be read of it is accounted for, and raised if the file stands alone."""
     counted = account.open(str(file))
@@ -198,19 +235,19 @@ def _file_rows(
             raise
 
 
-def _cut(container: Container, formats: list[_Format]) -> Iterator[Row]:
+def _cut(container: Container, formats: _Formats) -> Iterator[Row]:
     """The rows of a plain text file, as the format that knows its beginning cuts them."""
     lines = container.lines()
     start = []
     while sum(map(len, start)) < HEAD and (line := next(lines, None)) is not None:
         start.append(line)
     head = "".join(start)
-    cutting = [format for format in formats if format.module.UNIT == "file"]
+    cutting = [format for format in formats.all if format.module.UNIT == "file"]
     format = next((format for format in cutting if format.module.matches(head)), None)
     if format is None:
         raise UnreadableFile(
             "wrong_format",
-            f"{container.file}: a plain text file without rows of '{formats[0].name}'; "
+            f"{container.file}: a plain text file without rows of '{formats.all[0].name}'; "
             "name a JSON or CSV file, or another format",
         )
     for number, value in format.module.cut(itertools.chain(start, lines), format.options):
@@ -218,7 +255,7 @@ def _cut(container: Container, formats: list[_Format]) -> Iterator[Row]:
 
 
 def _parse(
-    row: Row | Unreadable, formats: list[_Format], kind: Kind | None, origin: Origin, place: Place | None
+    row: Row | Unreadable, formats: _Formats, kind: Kind | None, origin: Origin, place: Place | None
 ) -> tuple[_Format, list[Record | Repair]]:
     if isinstance(row, Unreadable):
         raise Reject(row.reason, row.detail)
@@ -227,7 +264,7 @@ def _parse(
         raise Reject("bad_encoding", "holds bytes that are not text, or half a character")
     if place and place.entry:
         value = place.entry.renamed(value)
-    format, value = _claim(value, formats)
+    format, value = formats.claim(value)
     if kind not in (None, format.makes):
         raise Reject("wrong_record_kind", f"'{format.name}' makes {format.makes}, not {kind}")
     value, origin = _own_origin(value, origin)
@@ -235,31 +272,6 @@ def _parse(
     if all(isinstance(item, Repair) for item in made):
         raise Reject("empty", f"'{format.name}' makes no record of it")
     return format, made
-
-
-def _claim(value: Any, formats: list[_Format]) -> tuple[_Format, Any]:
-    """The format of a row, and the row; keys without a value do not count, unless nothing else is left."""
-    given = value
-    if isinstance(value, dict) and None in value.values():
-        given = {key: part for key, part in value.items() if part is not None}
-    for row in (given,) if given is value else (given, value):
-        for at, format in enumerate(formats):
-            if format.module.matches(row):
-                if at and format.name != "text":
-                    # Only one format may claim a row, so the order is free: rows alike mostly follow each other.
-                    formats.insert(0, formats.pop(at))
-                return format, row
-    raise _unmatched(value, formats)
-
-
-def _unmatched(value: Any, formats: list[_Format]) -> Reject:
-    shape = f"keys {few(value)}" if isinstance(value, dict) else type(value).__name__
-    if len(formats) > 1:
-        return Reject("unknown_format", shape)
-    other = next((format.name for format in _detectable() if format.module.matches(value)), None)
-    return Reject(
-        "wrong_format", f"no row of '{formats[0].name}': {shape}" + (f"; is '{other}'" if other else "")
-    )
 
 
 def _own_origin(value: Any, origin: Origin) -> tuple[Any, Origin]:

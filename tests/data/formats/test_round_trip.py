@@ -7,6 +7,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 import pytest
+from example_rows import EXAMPLES, LABELLED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,35 +104,7 @@ def test_written_records_read_back_the_same(records, data):
     assert not account.repairs
 
 
-MESSAGES = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "train": True}]
-SHAREGPT = [{"from": "system", "value": "s"}, {"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
-CALLING = [
-    {"role": "user", "content": "a"},
-    {
-        "role": "assistant",
-        "tool_calls": [{"function": {"name": "f", "arguments": '{"a": 1}'}}],
-        "weight": 0.5,
-    },
-    {"role": "tool", "content": {"b": 1}, "name": "f"},
-    {"role": "assistant", "content": "c", "reasoning_content": "d"},
-]
-GOOD = [
-    {"messages": CALLING, "tools": [{"name": "f", "parameters": {}}]},
-    {"text": "a", "meta": {"score": 1}},
-    {"messages": MESSAGES, "system": "s", "tools": ""},
-    {"conversations": SHAREGPT, "system": "", "label": "x"},
-    {"instruction": "a", "input": "b", "output": "c", "history": [["d", "e"]], "system": "s"},
-    {"prompt": MESSAGES[:1], "chosen": MESSAGES[1:], "rejected": [{"role": "assistant", "content": "c"}]},
-    {"conversations": SHAREGPT[:2], "chosen": {"from": "gpt", "value": "b"}, "rejected": "c", "tools": "[]"},
-    {"system": "", "history": [], "question": "a", "response_chosen": "b", "response_rejected": "c"},
-    {"instruction": "a", "input": "", "output": ["b", "c"]},
-    {"question": "q", "options": {"A": "a", "B": "b"}, "answer": "A", "answer_idx": "A"},
-    {"question": "q", "options": ["a", "b"], "answer": ["A", "B"]},
-    {"question": "q", "opa": "a", "opb": "b", "opc": "c", "opd": "d", "cop": 1},
-    {"Question": "q", "A": "a", "B": "b", "Answer": "A"},
-    {"Dialogue": ["病人：a", "医生：b"], "Turn": 1},
-    ["病人：a", "医生：b"],
-]
+GOOD = [row for rows in EXAMPLES.values() for row in rows if not isinstance(row, str)] + LABELLED
 scalars = (
     st.none() | st.booleans() | st.integers(-1, 3) | st.sampled_from(["", " ", "A", "user", "gpt", "医生：b"])
 )
@@ -164,11 +137,11 @@ def damaged(draw):
     return row
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(row=damaged())
 def test_any_row_is_parsed_or_rejected_by_one_format(row):
     formats = [plugins.load(FORMATS, name) for name in plugins.names(FORMATS) if name != "text"]
-    claimed = [format for format in formats if format.matches(row)]
+    claimed = [format for format in formats if not hasattr(format, "record") and format.matches(row)]
     assert len(claimed) <= 1, claimed
     for format in claimed:
         try:
@@ -177,12 +150,3 @@ def test_any_row_is_parsed_or_rejected_by_one_format(row):
             assert reject.reason.isidentifier()
         else:
             assert all(isinstance(item, Repair) or kind_of(item) == format.RECORD for item in made)
-
-
-def test_every_good_row_is_good():
-    for row in GOOD:
-        [format] = [
-            f for f in (plugins.load(FORMATS, name) for name in plugins.names(FORMATS)) if f.matches(row)
-        ]
-        options = format.Options(first_option=0) if format.__name__.endswith("question") else format.Options()
-        assert list(format.parse(row, options, Origin("rows.jsonl", 1)))

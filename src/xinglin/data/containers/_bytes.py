@@ -68,10 +68,8 @@ class File:
 
     def _stored(self) -> tuple[BinaryIO, Callable[[BinaryIO], BinaryIO] | None]:
         """The bytes as they are stored, and what unpacks them."""
-        if self.member:
-            stream = cast(BinaryIO, zipfile.ZipFile(self.path).open(self.member))  # noqa: SIM115
-        else:
-            stream = self.path.open("rb")
+        member = zipfile.ZipFile(self.path).open(self.member) if self.member else None  # noqa: SIM115
+        stream = cast(BinaryIO, member) if member else self.path.open("rb")
         start = stream.read(6)
         stream.seek(0)
         return stream, next((unpack for magic, unpack in _PACKED.items() if start.startswith(magic)), None)

@@ -3,7 +3,8 @@
 A format is a module with
 
     a docstring       its first line says what the format is; an example row follows
-    RECORD: Kind      the one kind of record that it makes
+    RECORD: Kind      the one kind of record that it makes; None where ``record(options)`` says which. Such a format is
+                      never detected, for it needs options
     UNIT              "row": reads rows of JSON Lines, JSON arrays and tables;
                       "file": reads those, and also cuts plain text files into rows itself
     Options(Config)   the keys that ``options:`` of a source may hold
@@ -13,7 +14,7 @@ A format is a module with
                       yields the records of one row, and a ``Repair`` for each thing it had to change;
                       raises ``Reject`` for a row that cannot be used
     cut(lines, options)
-                      UNIT "file" only: yields ``(line number, text)`` of each row of a plain text file
+                      UNIT "file" only: yields ``(line number, row)`` of each row of a plain text file
 
 A row is used whole or not at all: if ``parse`` raises after it yielded, nothing of the row is used.
 """

@@ -1,5 +1,6 @@
 """What the formats of conversations share: the text of a message, the order of turns, the rest of a row."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from xinglin.data.records import Conversation, Message, Origin, Role
 
 ROLES: dict[str, Role] = {
     "system": "system",
+    "developer": "system",
     "user": "user",
     "human": "user",
     "assistant": "assistant",
@@ -47,7 +49,7 @@ def message(row: Any, number: int, *, role_key: str, text_key: str) -> Message:
 
 
 def _weight(row: Mapping[str, Any], place: str) -> bool | float:
-    weight = row.get("train", row.get("weight", True))
+    weight = row.get("train", row.get("weight", row.get("loss_weight", True)))
     if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
         raise Reject("bad_train_flag", f"{place}: {weight!r} is not true, false or a number from 0")
     return bool(weight) if weight in (0, 1) else float(weight)
@@ -90,7 +92,7 @@ def speaks(rows: Any, key: str) -> bool:
 
 
 def text(value: Any, place: str) -> str:
-    """A string, None (empty), a list of one of them, or a list of OpenAI text parts. Raises: Reject."""
+    """A string, None (empty), a list of one of them, or a list of text parts as of OpenAI. Raises: Reject."""
     if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], Mapping):
         value = value[0]
     if value is None:
@@ -100,12 +102,17 @@ def text(value: Any, place: str) -> str:
     if isinstance(value, list) and all(
         isinstance(part, Mapping) and part.get("type") == "text" for part in value
     ):
-        return "".join(text(part.get("text"), place) for part in value)
+        return "".join(text(part.get("text", part.get("value")), place) for part in value)
     raise Reject("not_text", f"{place} is {type(value).__name__}, not text")
 
 
 def history(pairs: Any, *, train: bool) -> list[Message]:
-    """Earlier turns as a list of (question, answer). Raises: Reject."""
+    """Earlier turns as a list of (question, answer), or as JSON of one, as tables hold it. Raises: Reject."""
+    if isinstance(pairs, str):
+        try:
+            pairs = json.loads(pairs) if pairs.strip() else []
+        except (ValueError, RecursionError) as error:
+            raise Reject("bad_history", f"text that is no JSON: {pairs[:80]}") from error
     if not isinstance(pairs or [], list):
         raise Reject("bad_history", f"{type(pairs).__name__} instead of a list of [question, answer]")
     turns = []
@@ -125,6 +132,15 @@ def rest(row: Mapping[str, Any], *read: str) -> dict[str, Any]:
         del left["meta"]
         return {**left, **own}
     return left
+
+
+def judged(row: Mapping[str, Any]) -> bool:
+    """Whether a row says if its answer is good (KTO), as true or false or as their names; it may be a bad one."""
+    for key in ("label", "kto_tag"):
+        value = row.get(key)
+        if isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false")):
+            return True
+    return False
 
 
 def no_tools(row: Mapping[str, Any]) -> None:

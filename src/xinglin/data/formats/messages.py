@@ -30,7 +30,7 @@ Options = _turns.TurnOptions
 
 def matches(row: Row) -> bool:
     """A row with ``chosen`` is a preference; one with a true-or-false ``label`` (KTO) may be a bad example."""
-    if not isinstance(row, dict) or "chosen" in row or isinstance(row.get("label"), bool):
+    if not isinstance(row, dict) or "chosen" in row or _turns.judged(row):
         return False
     return row.get("messages") == [] or any(_turns.speaks(row.get(key), "role") for key in KEYS)
 

@@ -9,11 +9,13 @@ Each answer is a string, one message (from/value or role/content) or a list of o
     prompt                        a string or messages (TRL); when absent, what both answers begin with
     conversations, messages       messages that end on the user (LLaMA-Factory, MedicalGPT)
     system, history, question     with chosen/rejected or response_chosen/response_rejected (MedicalGPT)
+    chosen_messages, rejected_messages   whole dialogues that begin alike (LLaMA-Factory v1)
     instruction, input            with chosen/rejected, or ``output`` as [better, worse] (comparison_gpt4)
 
 Instead of two answers there may be more, under ``answers``, ``responses`` or ``completions``: texts with the best one
 first, texts with a list of ``ranks`` (1 is best) or ``scores`` beside them, or objects with a text and a ``rank`` or
-``score``. Every two of them of which one is better become a pair; ``meta.margin`` is the difference of their scores.
+``score``; or in columns ``rank1``, ``rank2``, … (Zhongjing). Every two of them of which one is better become a pair,
+unless ``pairs`` says otherwise; ``meta.margin`` is the difference of their scores.
 """
 
 from collections.abc import Iterator
@@ -25,12 +27,17 @@ from xinglin.data.records import Message, Origin, Preference
 
 RECORD = "preference"
 UNIT = "row"
-ANSWERS = (("chosen", "rejected"), ("response_chosen", "response_rejected"))
+ANSWERS = (
+    ("chosen", "rejected"),
+    ("response_chosen", "response_rejected"),
+    ("chosen_messages", "rejected_messages"),
+)
 PROMPTS = ("prompt", "conversations", "messages")
 READ = (
     "system",
     "history",
     "question",
+    "query",
     "instruction",
     "input",
     "output",
@@ -38,11 +45,13 @@ READ = (
     *PROMPTS,
     *sum(ANSWERS, ()),
 )
-ASKED = ("prompt", "question", "instruction")
+ASKED = ("prompt", "question", "query", "instruction")
 
 
 class Options(Config):
-    """This format has no options."""
+    pairs: _ranked.Which = "all"
+    """Which pairs a ranked list of answers gives: every two of them, neighbours in the order only, or the best with the
+    worst. A list of n gives n(n-1)/2, n-1 or 1."""
 
 
 def matches(row: Row) -> bool:
@@ -50,7 +59,11 @@ def matches(row: Row) -> bool:
         return False
     if any(better in row and worse in row for better, worse in ANSWERS):
         return True
-    if _ranked.list_key(row) and any(key in row for key in ASKED) and "options" not in row:
+    if (
+        (_ranked.list_key(row) or _ranked.columns(row))
+        and any(key in row for key in ASKED)
+        and "options" not in row
+    ):
         return True
     return "instruction" in row and isinstance(row.get("output"), list) and len(row["output"]) == 2
 
@@ -59,8 +72,10 @@ def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Pre
     _turns.no_tools(row)
     pair = next(((row[a], row[b]) for a, b in ANSWERS if a in row and b in row), None)
     ranked = None if pair else _ranked.list_key(row)
+    if not pair and (columns := _ranked.columns(row)):
+        ranked, row = "answers", _listed(row, columns)
     if ranked:
-        yield from _ranking(row, ranked, origin)
+        yield from _ranking(row, ranked, options, origin)
         return
     (shared, chosen), (shared_too, rejected) = (_answer(value) for value in pair or row["output"])
     if shared != shared_too:
@@ -73,11 +88,18 @@ def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Pre
     yield Preference(prompt, chosen, rejected, origin, _turns.rest(row, *READ))
 
 
-def _ranking(row: dict[str, Any], key: str, origin: Origin) -> Iterator[Preference]:
+def _listed(row: dict[str, Any], columns: list[str]) -> dict[str, Any]:
+    """A row with its ranked columns as one list; empty ones were not filled in."""
+    texts = [_turns.text(row[column], column) for column in columns]
+    rest = {key: value for key, value in row.items() if key not in columns}
+    return {**rest, "answers": [text for text in texts if text.strip()]}
+
+
+def _ranking(row: dict[str, Any], key: str, options: Options, origin: Origin) -> Iterator[Preference]:
     """All pairs of a row with several answers."""
     prompt = _checked(_prompt(row))
     meta = _turns.rest(row, *READ, key, *_ranked.ORDERS)
-    found = list(_ranked.pairs(row, key))
+    found = list(_ranked.pairs(row, key, options.pairs))
     if not found:
         raise Reject("no_better_answer", "all answers are equal, or equally good")
     for better, worse, margin in found:
@@ -108,7 +130,9 @@ def _prompt(row: dict[str, Any]) -> list[Message]:
     if key is not None and not isinstance(row[key], str):
         turns = _turns.messages(row[key])
     else:
-        parts = [row[key]] if key else [row.get(name) for name in ("question", "instruction", "input")]
+        parts = (
+            [row[key]] if key else [row.get(name) for name in ("question", "query", "instruction", "input")]
+        )
         asked = "\n".join(part for part in (_turns.text(part, "prompt") for part in parts) if part.strip())
         turns = [
             *_turns.history(row.get("history"), train=True),

@@ -2,20 +2,20 @@
 
     {"question": "感冒最常见的病原体是", "options": {"A": "病毒", "B": "细菌", "C": "真菌"}, "answer": "A"}
 
-    options     an object (also ``option``: CMB), a list, columns A, B, C… (CMMLU), or opa…opd (MedMCQA)
+    options     an object (also ``option``: CMB), a list, also of ``{"key": "A", "value": …}``, lines of a text
+                (CMExam: "A 病毒\\nB 细菌"), columns A, B, C… (CMMLU, C-Eval), or opa…opd (MedMCQA)
     answer      letters ("A", "ACD", "A,C", ["A", "C"]), the text of an option, or its number; ``answer_idx``
                 (MedQA) goes first where a row has both, and ``cop`` (MedMCQA) is a number
 
 Empty options are left out. What else a row holds (explanation, exam, subject) travels in ``meta``.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from string import ascii_uppercase
 from typing import Any, Literal
 
 from xinglin.config.base import Config
-from xinglin.data.formats import Reject, Row, _turns
+from xinglin.data.formats import Reject, Row, _choices, _turns
 from xinglin.data.records import Origin, Question
 
 RECORD = "question"
@@ -42,7 +42,7 @@ def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Que
     if not question.strip():
         raise Reject("empty", "no question")
     listed = _options_in(low)
-    choices = _choices(listed)
+    choices = _choices.checked(listed or {})
     answer = _answer(low, choices, named=isinstance(listed, Mapping), first=options.first_option)
     read = {key for key in row if key.lower() in READ or (len(key) == 1 and key in choices)}
     yield Question(question, choices, answer, origin, _turns.rest(row, *read))
@@ -57,36 +57,13 @@ def _options_in(row: Mapping[str, Any]) -> Mapping[str, Any] | list[Any] | None:
     for key in ("options", "option"):
         if isinstance(row.get(key), Mapping | list):
             return row[key]
+        if isinstance(row.get(key), str) and (found := _choices.lettered(row[key])):
+            return found
     if all(key in row for key in MEDMCQA):
         return {letter: row[key] for letter, key in zip(ascii_uppercase, MEDMCQA, strict=False)}
     if "A" in row and "B" in row:
         return {letter: row[letter] for letter in ascii_uppercase if letter in row}
     return None
-
-
-def _choices(listed: Mapping[str, Any] | list[Any] | None) -> dict[str, str]:
-    named = listed if isinstance(listed, Mapping) else _lettered(listed or [])
-    choices = {key.strip().upper(): _turns.text(value, f"option {key}") for key, value in named.items()}
-    if len(choices) < len(named) or any(len(key) != 1 or key not in ascii_uppercase for key in choices):
-        raise Reject("bad_options", f"options are named {', '.join(named)}, not by letters")
-    choices = {key: value for key, value in sorted(choices.items()) if value.strip()}
-    if len(choices) < 2:
-        raise Reject("bad_options", f"{len(choices)} options with text")
-    return choices
-
-
-def _lettered(listed: list[Any]) -> dict[str, Any]:
-    """A list by position; a letter that every option repeats ("A. 病毒") is taken off."""
-    if len(listed) > len(ascii_uppercase):
-        raise Reject("bad_options", f"{len(listed)} options")
-    texts = [_turns.text(value, "option") for value in listed]
-    marks = [
-        re.match(rf"\s*{letter}\s*[.．、:：)）]\s*", text)
-        for letter, text in zip(ascii_uppercase, texts, strict=False)
-    ]
-    if all(marks):
-        texts = [text[mark.end() :] for mark, text in zip(marks, texts, strict=True) if mark]
-    return dict(zip(ascii_uppercase, texts, strict=False))
 
 
 def _answer(row: Mapping[str, Any], choices: Mapping[str, str], *, named: bool, first: int | None) -> str:
@@ -96,34 +73,7 @@ def _answer(row: Mapping[str, Any], choices: Mapping[str, str], *, named: bool, 
     )
     if given is None:
         raise Reject("no_answer", "no answer, answer_idx or cop")
-    by_letter, by_text = _by_letter(given, choices), _by_text(given, choices)
-    if isinstance(given, int) or (not by_text and str(given).isdecimal()):
-        return _numbered(int(given), choices, first)
-    answer = (by_letter or by_text) if named else (by_text or by_letter)
-    if not answer:
-        raise Reject("bad_answer", f"{str(given)[:80]!r} is none of {', '.join(choices)}")
-    if "answer_idx" in row and _by_text(row.get("answer"), choices) not in ("", answer):
+    answer = _choices.answer(given, choices, by_name=named, first=first)
+    if "answer_idx" in row and _choices.by_text(row.get("answer"), choices) not in ("", answer):
         raise Reject("bad_answer", f"answer_idx {answer} and answer {row['answer']!r} differ")
     return answer
-
-
-def _numbered(number: int, choices: Mapping[str, str], first: int | None) -> str:
-    if first is None:
-        raise Reject("ambiguous_answer", f"answer {number}: set the option first_option to 0 or 1")
-    letter = dict(enumerate(ascii_uppercase, start=first)).get(number)
-    if letter not in choices:
-        raise Reject("bad_answer", f"answer {number} is no option when counted from {first}")
-    return letter
-
-
-def _by_letter(given: Any, choices: Mapping[str, str]) -> str:
-    letters = set(
-        "".join(given) if isinstance(given, list) and all(isinstance(g, str) for g in given) else str(given)
-    )
-    letters = {letter.upper() for letter in letters} - set(" ,，、;；.")
-    return "".join(sorted(letters)) if letters and letters <= choices.keys() else ""
-
-
-def _by_text(given: Any, choices: Mapping[str, str]) -> str:
-    letters = [letter for letter, text in choices.items() if text == given]
-    return letters[0] if len(letters) == 1 else ""

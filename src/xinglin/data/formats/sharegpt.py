@@ -22,7 +22,7 @@ Options = _turns.TurnOptions
 
 def matches(row: Row) -> bool:
     """A row with ``chosen`` is a preference; one with a true-or-false ``label`` (KTO) may be a bad example."""
-    if not isinstance(row, dict) or "chosen" in row or isinstance(row.get("label"), bool):
+    if not isinstance(row, dict) or "chosen" in row or _turns.judged(row):
         return False
     return any(row.get(key) == [] or _turns.speaks(row.get(key), "from") for key in KEYS)
 
