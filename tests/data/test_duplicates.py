@@ -96,6 +96,14 @@ def test_short_texts_have_exact_copies_only(find):
     assert told(find({"train": records})) == []
 
 
+def test_the_beginning_of_a_very_long_text_and_its_length_tell_it(find, monkeypatch):
+    monkeypatch.setattr("xinglin.data.duplicates.MOST_CHARACTERS", 400)
+    text = "".join(chr(0x4E00 + (11 * at) % 5000) for at in range(500))
+    texts = [text, text[:-50], text[:-50] + "x" * 50]
+    records = [Document(each, Origin("a", row)) for row, each in enumerate(texts)]
+    assert [reason for *_, reason in told(find({"train": records}))] == ["near_duplicate", "exact_duplicate"]
+
+
 def test_an_empty_split_has_no_copies(find):
     assert find({"train": []}).to_json()["records"] == 0
 

@@ -84,6 +84,10 @@ def test_nothing_left_has_no_key():
     assert fold(["？！", "", "甲"]).keys(3)[:2] == [b"", b""]
 
 
+def test_half_a_character_is_nothing():
+    assert key("甲\ud800乙") == key("甲乙")
+
+
 def test_combining_marks_are_those_of_whole_letters():
     assert key("cafe\u0301 I\u0307") == key("café i")
 

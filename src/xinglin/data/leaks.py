@@ -46,6 +46,11 @@ class Leaks(Config):
     """The share of an item's n-grams from which on a record holds it, and of a record's for it to be part of one."""
 
     @property
+    def paths(self) -> list[str]:
+        """The files and folders in ``against``."""
+        return [name for name in self.against if name != HELD_OUT]
+
+    @property
     def lengths(self) -> Lengths:
         return Lengths(self.characters, self.words)
 
@@ -197,8 +202,7 @@ def _leaks(
         ):
             item, at = index.items[number], pieces[text][0]
             strings = strings or folded.strings(len(pieces))
-            if any(part not in strings[text] for part in item.wanted):
-                containment = 0.0
+            containment = containment if item.told_by(strings[text]) else 0.0
             inside = inside if item.whole else 0.0
             leak = Leak(split, first + at, records[at].origin, item, containment, inside)
             if _strength(leak) >= config.containment:

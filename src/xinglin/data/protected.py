@@ -9,6 +9,9 @@ import numpy as np
 from xinglin.data.fingerprints import bare, fold
 from xinglin.data.records import Conversation, Document, Message, Origin, Preference, Question, Record
 
+MOST = 0.6
+"""Of the options of a question with a short stem."""
+
 
 class Lengths(NamedTuple):
     """How long n-grams are."""
@@ -21,7 +24,7 @@ class Lengths(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that is protected. A text holds it when it holds most n-grams of ``text``, and all of ``wanted``."""
+    """One thing that is protected. A text holds it when it has most n-grams of ``text`` and tells it (``told_by``)."""
 
     id: str
     """``name:line``, as evaluation names its items."""
@@ -33,9 +36,16 @@ class Item:
     n: int
     """Length of the n-grams."""
     wanted: tuple[str, ...] = ()
-    """Folded texts."""
+    """Folded texts that a text must have too."""
+    choices: tuple[str, ...] = ()
+    """Folded options, of which it must have most: other editions of an exam leave one out."""
     whole: bool = True
-    """Whether ``text`` tells the item, or is only the longest part of several short ones, all of them wanted."""
+    """Whether ``text`` tells the item, or is only its longest part, where all parts are short."""
+
+    def told_by(self, folded: str) -> bool:
+        """Whether a folded text has what is wanted."""
+        found = sum(choice in folded for choice in self.choices)
+        return found >= MOST * len(self.choices) and all(part in folded for part in self.wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,38 +67,45 @@ class Protected:
 
 def _item(id: str, record: Record, lengths: Lengths) -> Item | None:
     """An exam question is told by its stem if that is twice as long as an n-gram, for others begin alike; by the
-    stem and the right options if it is as long; and else only by all that it consists of."""
-    question, rest, right = _parts(record)
-    folded = fold([question, *rest])
-    sizes = np.bincount(folded.units().owners, minlength=1 + len(rest))
-    strings = folded.strings(1 + len(rest))
-    characters = 2 * sum(map(_ideographs, strings)) >= sizes.sum()
-    n = lengths.characters if characters else lengths.words
-    joined = "\n".join(rest)
+    stem and the right options if it is as long; and else by these and most options."""
+    parts = _parts(record)
+    said = [parts.question, *parts.right, *parts.rest]
+    folded = fold(said)
+    sizes = np.bincount(folded.units().owners, minlength=len(said))
+    strings = tuple(folded.strings(len(said)))
+    wanted = strings[1 : 1 + len(parts.right)]
+    n = lengths.characters if 2 * sum(map(_ideographs, strings)) >= sizes.sum() else lengths.words
+    rest = "\n".join(parts.rest)
     if sizes[0] >= n:
-        short = isinstance(record, Question) and sizes[0] < 2 * n
-        return Item(
-            id, record.origin, question, joined, n, tuple(fold(right).strings(len(right))) if short else ()
-        )
+        begins = isinstance(record, Question) and sizes[0] < 2 * n
+        return Item(id, record.origin, parts.question, rest, n, wanted if begins else ())
     if not isinstance(record, Question):
-        return Item(id, record.origin, f"{question}\n{joined}", "", n) if sizes.sum() >= n else None
-    longest = int(sizes.argmax())
+        return Item(id, record.origin, f"{parts.question}\n{rest}", "", n) if sizes.sum() >= n else None
+    needed = sizes[: 1 + len(wanted)]
+    longest = int((needed if needed.max() >= n // 2 else sizes).argmax())
     if sizes[longest] < n // 2:
         return None
-    return Item(id, record.origin, [question, *rest][longest], "", n // 2, tuple(strings), whole=False)
+    choices = strings[1 + len(wanted) :]
+    return Item(id, record.origin, said[longest], "", n // 2, (strings[0], *wanted), choices, whole=False)
 
 
-def _parts(record: Record) -> tuple[str, list[str], list[str]]:
-    """The question, what belongs to it, and the right options."""
+class _Parts(NamedTuple):
+    question: str
+    rest: list[str]
+    right: list[str]
+    """The right options."""
+
+
+def _parts(record: Record) -> _Parts:
     if isinstance(record, Document):
-        return bare(record.text), [], []
+        return _Parts(bare(record.text), [], [])
     if isinstance(record, Question):
         right = [record.options[letter] for letter in record.answer if letter in record.options]
-        return bare(record.question), list(record.options.values()), right
+        return _Parts(bare(record.question), list(record.options.values()), right)
     if isinstance(record, Preference):
-        return _said(record.prompt, "user"), [record.chosen, record.rejected], []
+        return _Parts(_said(record.prompt, "user"), [record.chosen, record.rejected], [])
     assert isinstance(record, Conversation)
-    return _said(record.messages, "user"), [_said(record.messages, "assistant")], []
+    return _Parts(_said(record.messages, "user"), [_said(record.messages, "assistant")], [])
 
 
 def _said(messages: Sequence[Message], role: str) -> str:
