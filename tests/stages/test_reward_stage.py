@@ -4,15 +4,14 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from stage_toys import Stages
+from transformers import AutoModelForSequenceClassification
 
 from xinglin.config.recipe import load_recipe
 from xinglin.data.records import Message
 from xinglin.errors import DataError, ModelError, RecipeError, TrainingError
 from xinglin.evaluate.scoring import score
 from xinglin.models.load import load_model
-from xinglin.models.merge import merge_stack
 from xinglin.models.reward import RewardModel
 from xinglin.train.meter import read_rows
 
@@ -122,12 +121,20 @@ def test_a_file_is_scored_as_in_training(stages, tmp_path):
 
 def test_merged_it_scores_the_same_and_chat_is_refused(stages, tmp_path):
     made = stages.run("reward", SETTINGS | {"epochs": 2})
-    merge_stack(str(made.folder), tmp_path / "merged", dtype=torch.float32)
+    merged = stages.run("merge", {"model": "stage:reward"})
+    assert merged.kind == "reward_model"
+    assert 0 < merged.details["merge"]["adapter_effect"] > merged.details["merge"]["max_logit_difference"]
     requests = [([Message("user", "头痛怎么办？")], answer) for answer in ("请看医生。", "不用管。")]
-    one, other = (
-        RewardModel.load(str(folder)).score(requests) for folder in (made.folder, tmp_path / "merged")
-    )
-    assert one == pytest.approx(other, abs=1e-4)
+    for normalise in (False, True):
+        one, other = (
+            RewardModel.load(str(folder)).score(requests, normalise=normalise)
+            for folder in (made.folder, merged.folder)
+        )
+        assert one == pytest.approx(other, abs=1e-4)
+    plain = AutoModelForSequenceClassification.from_pretrained(merged.folder)  # as any other tool loads it
+    assert plain.config.num_labels == 1 and plain.config.pad_token_id is not None
+    with pytest.raises(ModelError, match="is a full model already"):
+        stages.run("merge", {"model": "stage:merge"}, name="again")
     with pytest.raises(ModelError, match="a reward model scores answers and writes none"):
         load_model(str(made.folder))
 
@@ -200,13 +207,34 @@ stages:
   reward: {kind: reward, split: pairs}
   sft: {kind: sft, split: pairs}
   exam: {kind: evaluate, models: [stage:reward], benchmarks: [{name: dialogue, split: pairs}]}
-  merge: {kind: merge, model: stage:reward}
+  ties: {kind: merge, method: ties, model: stage:reward, models: [stage:sft]}
+  inner: {kind: merge, method: ties, model: base, models: [stage:reward]}
 """
     (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(RecipeError) as refused:
         load_recipe(tmp_path / "r.yaml")
-    places = ("stages.exam.models.0", "stages.merge.model")
+    places = ("stages.exam.models.0", "stages.inner.models.0")
     found = {problem.key: problem.message for problem in refused.value.problems}
+    assert "stage:reward is a reward model; use method stack" in found.pop("stages.ties")
     assert found == dict.fromkeys(
         places, "stage 'reward' makes a reward model, this needs a model or an adapter"
     )
+
+
+def test_a_merge_is_of_a_reward_model_only_where_one_is_named(tmp_path):
+    text = """
+model: tiny:qwen3
+stages:
+  data: {kind: data, splits: {pairs: {sources: [{path: "sample:preferences"}]}}}
+  dpo: {kind: dpo, split: pairs}
+  reward: {kind: reward, split: pairs}
+  merge: {kind: merge}
+  judge: {kind: merge, model: stage:reward}
+  ppo: {kind: ppo, split: pairs, rewards: [{name: model}]}
+"""
+    (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
+    stages = load_recipe(tmp_path / "r.yaml").stages
+    assert stages["merge"].inputs["model"].text == "stage:dpo" and stages["merge"].produces == ("model",)
+    assert stages["judge"].produces == ("reward_model",)
+    assert stages["ppo"].inputs["model"].text == "stage:merge"
+    assert stages["ppo"].inputs["rewards.0.model"].text == "stage:judge"

@@ -1,12 +1,10 @@
 """PPO, GRPO and RLOO on toys: they learn, resume to the bit, keep to their definition, and refuse what cannot work."""
 
 import json
-import re
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,20 +63,6 @@ def stages(tmp_path):
     made = Stages(tmp_path / "run")
     made.run("data", {"tokenizer": "base", "splits": splits, "vocabulary": 300, "max_tokens": 128})
     return made
-
-
-def test_a_dry_run_says_how_long_it_may_take(stages):
-    from xinglin.stages import grpo
-
-    config = grpo.Config(kind="grpo", **SMALL, answers_per_prompt=2)
-    lines = grpo.plan(config, SimpleNamespace(name="grpo", base=stages.base, inputs=stages.inputs()))
-    assert lines["rollout"].startswith("8 answers to 4 prompts")
-    assert re.fullmatch(
-        r"at most about [\d.:]+ (s|min), if no answer ends by itself: \d+% answering, \d+% scoring, \d+% updates",
-        lines["time"],
-    )
-    made = stages.run("grpo", {**SMALL, "answers_per_prompt": 2, "max_steps": 2})
-    assert made.details["train"]["forecast_seconds"] is not None
 
 
 def rows_of(artifact, kind):

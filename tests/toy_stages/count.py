@@ -29,7 +29,7 @@ class Config(StageConfig):
     """Make an adapter."""
 
 
-def produces(config: Config) -> str:
+def produces(config: Config, kinds: dict[str, tuple[str, ...]]) -> str:
     return "adapter" if config.adapter else "model"
 
 
@@ -50,7 +50,7 @@ def run(config: Config, run: StageRun) -> Outcome:
             file.flush()
             bar.advance(loss=1 / (step + 1))
     (run.out / "weights.txt").write_bytes(counted.read_bytes())
-    return Outcome(produces(config), details={"attempt_started_at": len(done)})
+    return Outcome(produces(config, {}), details={"attempt_started_at": len(done)})
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -27,6 +27,8 @@ class Input:
     """Marks a config field as an input of a stage and names the artifact kinds that it takes."""
 
     kinds: tuple[str, ...]
+    by_default: tuple[str, ...] = ()
+    """Of the nearest earlier stage that an input left out stands for; (): any of ``kinds``."""
 
 
 DataInput = Annotated[str | None, Input(("dataset",))]
@@ -39,6 +41,9 @@ None: the nearest earlier stage that makes a model, else ``base``."""
 
 RewardInput = Annotated[str | None, Input(("reward_model",))]
 """``stage:NAME`` of a reward stage, a local folder, or ``hub:org/name``. None: the nearest earlier reward stage."""
+
+MergeInput = Annotated[str | None, Input(("model", "adapter", "reward_model"), ("model", "adapter"))]
+"""As ``ModelInput``, or a reward model where one is named."""
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ class Stage:
     """Config key -> reference: ``model``, ``models.0`` in a list, ``rewards.0.model`` in settings in a list."""
     sources: dict[str, str]
     """Label -> content hash of every external input."""
+    produces: tuple[str, ...]
+    """The kinds of artifact that it may turn out to make."""
 
 
 @dataclass(frozen=True)
@@ -138,20 +140,27 @@ class _Reader:
         config, problems = validate(module.Config, data, document=self.document, keys=keys)
         self.problems += problems
         inputs = self._resolve(name, module.Config, data if config is None else config.model_dump())
-        self.made[name] = produces(module, config)
+        kinds = {field: reference.produces for field, reference in inputs.items()}
+        self.made[name] = _produces(module, config, kinds)
         if config is None:
             return None
         config = self._spell_out(name, config, inputs)
         self._check_splits(name, module, config, inputs.get("data"))
         try:
             if hasattr(module, "check"):
-                module.check(config, {field: reference.produces for field, reference in inputs.items()})
+                module.check(config, kinds)
             sources = module.sources(config) if hasattr(module, "sources") else {}
         except XinglinError as error:
             self._problem(keys, str(error))
             sources = {}
         return Stage(
-            name=name, kind=data["kind"], module=module, config=config, inputs=inputs, sources=sources
+            name=name,
+            kind=data["kind"],
+            module=module,
+            config=config,
+            inputs=inputs,
+            sources=sources,
+            produces=self.made[name],
         )
 
     def _check_splits(
@@ -188,7 +197,7 @@ class _Reader:
         """What the inputs among ``values`` stand for; one left out (None) is found."""
         found = {
             ".".join(place.keys): self._reference(
-                place.text, ("stages", name, *place.keys), place.mark.kinds, before=name
+                place.text, ("stages", name, *place.keys), place.mark, before=name
             )
             for place in marked(config, values, Input)
         }
@@ -206,10 +215,11 @@ class _Reader:
         return filled
 
     def _reference(
-        self, text: str | None, keys: tuple[str, ...], kinds: tuple[str, ...], *, before: str
+        self, text: str | None, keys: tuple[str, ...], mark: Input, *, before: str
     ) -> Reference | None:
+        kinds = mark.kinds
         if text is None:
-            text = self._nearest(kinds, before)
+            text = self._nearest(mark.by_default or kinds, before)
             if text is None:
                 earlier = self.names[: self.names.index(before)]
                 if all(self.made[name] for name in earlier):  # else one of unknown kind may be meant to
@@ -278,10 +288,12 @@ class _Reader:
         self.problems.append(Problem(self.document.place(keys), ".".join(keys), message, cure))
 
 
-def produces(module: ModuleType, config: StageConfig | None) -> tuple[str, ...]:
-    """The artifact kinds that a stage can make; with its config where the stage knows better then."""
+def _produces(
+    module: ModuleType, config: StageConfig | None, kinds: dict[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """The artifact kinds that a stage can make; with its config and inputs where the stage knows better then."""
     if config is not None and hasattr(module, "produces"):
-        return (module.produces(config),)
+        return (module.produces(config, kinds),)
     return (module.PRODUCES,) if isinstance(module.PRODUCES, str) else tuple(module.PRODUCES)
 
 

@@ -15,6 +15,7 @@ from xinglin.models.adapter import is_adapter, is_reward_model, read_base, stack
 from xinglin.models.blend import Blend, Recipe, blend_models, require_same_configs
 from xinglin.models.embeddings import read_extension
 from xinglin.models.load import load_model
+from xinglin.models.reward import read_scale, write_scale
 from xinglin.models.score_head import add_score_head, load_classifier
 from xinglin.models.tensors import TensorReader
 from xinglin.models.tokenizer import load_tokenizer
@@ -38,7 +39,8 @@ class MergeCheck(NamedTuple):
 def merge_stack(spec: str, out: Path, *, dtype: torch.dtype) -> MergeCheck:
     """Merge in float32, cast, save to ``out``, load it again and compare.
 
-    A reward model's adapter gives a sequence classifier; its scores of every prefix are what is compared.
+    A reward model's adapter gives a sequence classifier that knows its scale; its scores of every prefix are what is
+    compared.
 
     Raises:
         ModelError: ``spec`` is no adapter, an adapter changes nothing, or merged and unmerged differ.
@@ -53,6 +55,8 @@ def merge_stack(spec: str, out: Path, *, dtype: torch.dtype) -> MergeCheck:
     tokenizer.save_pretrained(out)
     if extension := read_extension(Path(order[0])):
         extension.save(out)
+    if scale := read_scale(Path(spec)):
+        write_scale(out, scale)
     del merged
     saved = load(str(out), dtype=torch.float32).model
     probe = _probe(saved)

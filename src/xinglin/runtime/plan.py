@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from xinglin.config.recipe import Recipe, Reference, Stage, produces
+from xinglin.config.recipe import Recipe, Reference, Stage
 from xinglin.errors import CheckpointError, RunError
 from xinglin.plugins import nearest
 from xinglin.runtime.artifact import FILE, Artifact, sha256
@@ -144,9 +144,8 @@ def _fingerprints(recipe: Recipe) -> dict[str, str]:
 
 
 def _library(stage: Stage) -> list[str]:
-    kinds = produces(stage.module, stage.config)
     own = getattr(stage.module, "LIBRARY", ())
-    return sorted({*own, *(package for kind in kinds for package in LIBRARY.get(kind, ()))})
+    return sorted({*own, *(package for kind in stage.produces for package in LIBRARY.get(kind, ()))})
 
 
 @cache

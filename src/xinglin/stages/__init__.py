@@ -5,7 +5,8 @@ A stage module has
                its inputs, those of settings within it too (``rewards.0.model``); ``TrainingSplit`` and ``AnySplit``
                name splits of its ``data``
     PRODUCES   the kind of artifact that it makes (``dataset``, ``model``, ``adapter``, ``reward_model``,
-               ``evaluation``) or several; then ``produces(config) -> str`` says which
+               ``evaluation``) or several; then ``produces(config, kinds) -> str`` says which,
+               given the kinds that its inputs may be, {field: kinds}
     run(config: Config, run: StageRun) -> Outcome
                writes into ``run.out``, which may hold files of an interrupted attempt; keeps checkpoints in
                ``run.scratch``; raises ``Interrupted`` soon after ``run.stop_requested()`` turns true

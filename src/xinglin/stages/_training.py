@@ -11,7 +11,7 @@ PRODUCES = ("model", "adapter")
 DISTRIBUTED = True
 
 
-def produces(config: TrainingConfig) -> str:
+def produces(config: TrainingConfig, kinds: Mapping[str, tuple[str, ...]]) -> str:
     """The kind of artifact that a training stage makes."""
     return "adapter" if config.tuning == "lora" else "model"
 

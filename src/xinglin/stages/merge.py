@@ -5,21 +5,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from xinglin.config.base import ModelInput, StageConfig
+from xinglin.config.base import MergeInput, ModelInput, StageConfig
 from xinglin.errors import ModelError
 from xinglin.runtime.artifact import interval
 from xinglin.runtime.stage_run import Outcome, StageRun
 
-PRODUCES = "model"
+PRODUCES = ("model", "reward_model")
 _PRUNED = ("ties", "dare_linear", "dare_ties")
 
 
 class Config(StageConfig):
     """Merge the adapter ``model``, and those below it, in order; or ``models`` with ``model``, their base."""
 
-    model: ModelInput = None
-    """``method: stack``: the adapter; default: the nearest earlier stage that makes a model. Other methods: the
-    model that all of ``models`` were trained from, often ``base``; for ``slerp``, the one to go out from."""
+    model: MergeInput = None
+    """``method: stack``: the adapter, that of a reward model too, which stays one; default: the nearest earlier stage
+    that makes a language model. Other methods: the model that all of ``models`` were trained from, often ``base``; for
+    ``slerp``, the one to go out from."""
     method: Literal["stack", "linear", "slerp", "ties", "dare_linear", "dare_ties"] = "stack"
     """``stack`` adds adapters to their base and is exact. ``linear`` adds the weighted changes of several models to
     their base (arXiv 2212.04089); ``ties`` keeps the largest changes and those of the prevailing sign (arXiv
@@ -55,8 +56,17 @@ class Config(StageConfig):
         return self
 
 
+def produces(config: Config, kinds: Mapping[str, tuple[str, ...]]) -> str:
+    """What was merged: a reward model stays one."""
+    return "reward_model" if kinds.get("model") == ("reward_model",) else "model"
+
+
 def check(config: Config, kinds: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse to stack what is surely no adapter, before any work."""
+    """Refuse to stack what is surely no adapter, and to blend what scores, before any work."""
+    if config.method != "stack" and kinds.get("model") == ("reward_model",):
+        raise ModelError(
+            f"method {config.method} merges language models, and {config.model} is a reward model; use method stack"
+        )
     if config.method == "stack" and kinds.get("model") == ("model",):
         raise ModelError(
             f"{config.model} is a full model already; name an adapter, or a method that merges full models"
@@ -71,6 +81,7 @@ def run(config: Config, run: StageRun) -> Outcome:
 def _stack(config: Config, run: StageRun) -> Outcome:
     import torch
 
+    from xinglin.models.adapter import is_reward_model
     from xinglin.models.merge import merge_stack
 
     merged = merge_stack(run.model(config.model or "base"), run.out, dtype=getattr(torch, config.dtype))
@@ -78,7 +89,8 @@ def _stack(config: Config, run: StageRun) -> Outcome:
         "merge.max_logit_difference": interval(merged.max_logit_difference),
         "merge.adapter_effect": interval(merged.adapter_effect),
     }
-    return Outcome("model", metrics, {"merge": {**merged._asdict(), "dtype": config.dtype}})
+    kind = "reward_model" if is_reward_model(run.out) else "model"
+    return Outcome(kind, metrics, {"merge": {**merged._asdict(), "dtype": config.dtype}})
 
 
 def _blend(config: Config, run: StageRun) -> Outcome:
