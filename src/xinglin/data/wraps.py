@@ -61,7 +61,9 @@ def _wrapped_at(lines: list[str], widths: list[int]) -> int | None:
     limit = filled[min(len(filled) - 1, int(len(filled) * 0.98))]
     if not NARROWEST <= limit <= WIDEST:
         return None
-    long = [(line, width) for line, width in zip(lines, widths, strict=True) if width >= _LONG * limit]
+    # The last line of a text was not broken, whatever its width.
+    before = zip(lines[:-1], widths, strict=False)
+    long = [(line, width) for line, width in before if width >= _LONG * limit]
     full = sum(width >= _FULL * limit for _, width in long)
     open_ = sum(not _ENDED.search(line) for line, _ in long)
     return limit if full >= max(2, 0.6 * len(long), 0.2 * len(filled)) and open_ >= 0.5 * len(long) else None

@@ -15,6 +15,7 @@ KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
 STANDARD = True
 _DRAWN = re.compile(r"```|^\s*\|.*\|\s*$", re.MULTILINE)
 """Code and tables, which consist of signs."""
+_SORTS = ("symbols", "digits", "punctuation")
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -33,10 +34,10 @@ class Settings(Config):
 
 def judge(record: Record, settings: Settings) -> str | None:
     for text in learned(record):
-        if len(text) < settings.characters or _DRAWN.search(text):
+        if len(text) < settings.characters:
             continue
         counts = census(text)
-        for name in ("symbols", "digits", "punctuation"):
-            if getattr(counts, name) > getattr(settings, name) * counts.visible:
-                return f"{getattr(counts, name) / counts.visible:.0%} are {name}"
+        over = [name for name in _SORTS if getattr(counts, name) > getattr(settings, name) * counts.visible]
+        if over and not _DRAWN.search(text):
+            return f"{getattr(counts, over[0]) / counts.visible:.0%} are {over[0]}"
     return None
