@@ -1,7 +1,8 @@
 """The folder of a data set artifact: a JSON Lines file per split, a tokenizer, and token shards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
@@ -22,6 +23,7 @@ def describe_split(
     records: int,
     held_out: bool,
     sources: Sequence[dict[str, Any]] = (),
+    removed: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
     cut_from: str | None = None,
 ) -> dict[str, Any]:
     """``details["splits"][name]`` of the artifact, before it is tokenised.
@@ -31,6 +33,7 @@ def describe_split(
         records: how many it has.
         held_out: training stages refuse it.
         sources: an account for each, with ``path`` and ``licence``.
+        removed: how many records rules took out, by step and reason.
         cut_from: the split whose rows they were, if it was cut from one.
     """
     return {
@@ -38,6 +41,7 @@ def describe_split(
         "records": records,
         "held_out": held_out,
         "sources": list(sources),
+        "removed": {step: dict(reasons) for step, reasons in removed.items()},
         "cut_from": cut_from,
         "tokens": None,
         "trained_tokens": None,

@@ -1,7 +1,6 @@
 """Read, check and tokenise data: every row in is used or quarantined with a reason."""
 
-import json
-import zlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from xinglin.config.base import Config as BaseConfig
 from xinglin.config.base import ModelInput, StageConfig
-from xinglin.data.accounting import Quarantine, SourceAccount
-from xinglin.data.records import Kind, kind_of, texts
-from xinglin.data.sources import SAMPLE, Source, content_hash, files, read
+from xinglin.data.building import Builder, Rulebook, Split
+from xinglin.data.records import texts
+from xinglin.data.sources import SAMPLE, content_hash, files
 from xinglin.data.templates import load_template
 from xinglin.errors import DataError
 from xinglin.plugins import nearest
-from xinglin.runtime.progress import progress
 from xinglin.runtime.stage_run import Outcome, StageRun
 from xinglin.runtime.units import bytes_text
 
@@ -29,22 +26,13 @@ BYTES_PER_TOKEN = 4
 """Rough, for a forecast: what byte-level tokenizers reach on Chinese and English medical text."""
 
 
-class Split(BaseConfig):
-    """One named part of the data set."""
-
-    sources: Annotated[list[Source], Field(min_length=1)]
-    """Where its rows come from, read in order."""
-    held_out: bool = False
-    """For evaluation only: training stages refuse it and the tokenizer is not trained on it."""
-    hold_out: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default={})
-    """Further splits cut from this one, with their share of its records, e.g. ``{dev: 0.05}``. They are held out."""
-
-
-class Config(StageConfig):
+class Config(StageConfig, Rulebook):
     """Build the splits that later stages train and evaluate on."""
 
     splits: Annotated[dict[str, Split], Field(min_length=1)]
     """Split name -> where its rows come from. Each holds one kind of record."""
+    processes: Annotated[int, Field(ge=1)] | None = None
+    """Processes that clean and look for personal data. Default: one per core. The result is the same for any."""
     tokenizer: ModelInput = None
     """Whose tokenizer to use. Default: the recipe's ``model``; for a ``tiny:`` one it is trained on the splits."""
     vocabulary: Annotated[int, Field(ge=300, le=200_000)] = 4096
@@ -105,70 +93,26 @@ def plan(config: Config, run: StageRun) -> dict[str, str]:
 
 
 def run(config: Config, run: StageRun) -> Outcome:
-    """Files in; ``<split>.jsonl``, ``quarantine.jsonl``, a tokenizer and token shards out."""
-    from xinglin.data.dataset import tokenise_splits
+    """Files in; ``<split>.jsonl``, what was left out and why, a tokenizer and token shards out."""
+    from xinglin.data.dataset import describe_split, tokenise_splits
 
-    splits: dict[str, dict[str, Any]] = {}
-    with Quarantine(run.out / "quarantine.jsonl") as quarantine:
-        for name, split in config.splits.items():
-            splits |= _write_split(name, split, run, quarantine)
+    processes = config.processes or os.cpu_count() or 1
+    builder = Builder(config, folder=run.out, scratch=run.scratch, seed=run.seed, processes=processes)
+    built = builder.build(config.splits)
+    splits = {
+        part.file.name: describe_split(
+            part.draft.record_kind,
+            records=part.records,
+            held_out=part.file.held_out,
+            sources=[] if part.cut_from else part.draft.sources,
+            removed={} if part.cut_from else built.removed[part.draft.name],
+            cut_from=part.cut_from,
+        )
+        for part in built.parts
+    }
     tokenizer, facts = _tokenizer(config, run, splits)
     tokenise_splits(run.out, tokenizer, splits, max_tokens=config.max_tokens, policy=config.over_length)
-    return Outcome("dataset", details={"splits": splits, "tokenizer": facts})
-
-
-def _write_split(name: str, split: Split, run: StageRun, quarantine: Quarantine) -> dict[str, dict[str, Any]]:
-    """Write ``<name>.jsonl`` and the splits cut from it; returns the details of each."""
-    from xinglin.data.dataset import describe_split
-
-    names = [name, *split.hold_out]
-    accounts = []
-    counts: Counter[str] = Counter()
-    kind: Kind | None = None
-    rows, origin = -1, None
-    files = {part: (run.out / f"{part}.jsonl").open("w", encoding="utf-8") for part in names}
-    try:
-        with progress(None, f"reading {name}") as bar:
-            for source in split.sources:
-                account = SourceAccount()
-                accounts.append((source, account))
-                for record in read(source, kind=kind, account=account, quarantine=quarantine):
-                    kind = kind or kind_of(record)
-                    rows, origin = rows + (record.origin != origin), record.origin
-                    part = _part(name, split, run.seed, rows)
-                    files[part].write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
-                    counts[part] += 1
-                    bar.advance(1)
-    finally:
-        for file in files.values():
-            file.close()
-    for part in names:
-        if not counts[part]:
-            raise DataError(f"split '{part}': no record in it; give it more rows or drop it")
-    assert kind is not None  # there are records
-    shown = [
-        {"path": source.path, "licence": source.licence, **account.to_json()} for source, account in accounts
-    ]
-    return {
-        part: describe_split(
-            kind,
-            records=counts[part],
-            held_out=split.held_out or part != name,
-            sources=shown if part == name else [],
-            cut_from=None if part == name else name,
-        )
-        for part in names
-    }
-
-
-def _part(name: str, split: Split, seed: int, number: int) -> str:
-    """Which split the records of row ``number`` go to, all of them: a fixed function of the seed and the number."""
-    draw = zlib.crc32(f"{seed} {name} {number}".encode()) / 2**32
-    for part, share in split.hold_out.items():
-        if draw < share:
-            return part
-        draw -= share
-    return name
+    return Outcome("dataset", details={"splits": splits, "steps": built.report, "tokenizer": facts})
 
 
 def _tokenizer(
