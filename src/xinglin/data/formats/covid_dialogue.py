@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from xinglin.config.base import Config
+from xinglin.data.boilerplate import HAODF
 from xinglin.data.formats import Reject, Repair, Row, _turns
 from xinglin.data.records import Conversation, Message, Origin, Role
 
@@ -42,11 +43,6 @@ SPEAKERS: dict[str, Role] = {
     "Patient:": "user",
     "Doctor:": "assistant",
 }
-BOILERPLATE = (
-    "感谢您的信任，病情资料我已详细阅读。",
-    "根据您现有的资料，建议：",
-    "医生已经通过语音回答了您的问题，请及时收听。",
-)
 SECTIONS = ("Description", "Dialogue", "Diagnosis and suggestions")
 FIELD = re.compile(r"^([^：:，。？！\s]{2,12})：\s*(.*)$")
 ADVICE = ("总结建议", "处置建议")
@@ -106,7 +102,7 @@ def _per_turn(lines: list[str], origin: Origin, meta: dict[str, Any]) -> Iterato
     history: list[Message] = []
     answers = 0
     for asked, answered in zip(turns[::2], turns[1::2], strict=False):
-        for sentence in BOILERPLATE:
+        for sentence in HAODF:
             answered = answered.replace(sentence, "")
         question = Message("user", asked)
         if len(answered) >= MIN_ANSWER_CHARACTERS:
@@ -123,7 +119,7 @@ def _clean(turns: list[Message], origin: Origin, meta: dict[str, Any]) -> Iterat
     kept = []
     for turn in turns:
         content = turn.content
-        for sentence in BOILERPLATE:
+        for sentence in HAODF:
             content = content.replace(sentence, "")
         if content.strip():
             kept.append(Message(turn.role, content.strip()))
