@@ -7,7 +7,7 @@ import lzma
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,14 +95,43 @@ class _Unpacked(io.RawIOBase):
         super().close()
 
 
-def _zst(stream: BinaryIO) -> BinaryIO:
-    reader = _extra.load("zstandard").ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-    return cast(BinaryIO, reader)
+class _Zst:
+    """Zstandard frames one after another. The library's own reader takes a file that is cut off for a whole one."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream, self._ready = stream, b""
+        self._zstandard = _extra.load("zstandard")
+        self._frame: Any = None
+
+    def read(self, size: int) -> bytes:
+        while not self._ready:
+            packed = self._stream.read(1 << 17)
+            if not packed:
+                if self._frame:
+                    raise EOFError("the file ends within a frame")
+                return b""
+            self._ready = b"".join(self._unpacked(packed))
+        part, self._ready = self._ready[:size], self._ready[size:]
+        return part
+
+    def _unpacked(self, packed: bytes) -> Iterator[bytes]:
+        while packed:
+            self._frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
+            try:
+                yield self._frame.decompress(packed)
+            except self._zstandard.ZstdError as error:
+                raise OSError(str(error)) from error
+            packed = b""
+            if self._frame.eof:
+                packed, self._frame = self._frame.unused_data, None
+
+    def close(self) -> None:
+        self._ready = b""
 
 
 _PACKED: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
     b"\x1f\x8b": lambda stream: cast(BinaryIO, gzip.open(stream)),  # noqa: SIM115
     b"BZh": lambda stream: cast(BinaryIO, bz2.open(stream)),  # noqa: SIM115
     b"\xfd7zXZ\0": lambda stream: cast(BinaryIO, lzma.open(stream)),  # noqa: SIM115
-    b"\x28\xb5\x2f\xfd": _zst,
+    b"\x28\xb5\x2f\xfd": lambda stream: cast(BinaryIO, _Zst(stream)),
 }

@@ -63,7 +63,8 @@ def _is_keyed(text: str) -> bool:
                 return isinstance(element, dict) and not MESSAGE & element.keys()
             value, at = decode(text, at)
             entries.append(value)
-            at = re.compile(r"\s*,").match(text, at).end()  # type: ignore[union-attr]
+            if len(entries) < 2:
+                at = re.compile(r"\s*,").match(text, at).end()  # type: ignore[union-attr]
     except (ValueError, RecursionError, AttributeError, IndexError):
         return False
     return bool(entries[0].keys() & entries[1].keys())

@@ -7,6 +7,7 @@ What stands above it in single fields and attributes joins the row, unless the r
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 from xml.etree import ElementTree
 
@@ -24,7 +25,7 @@ def opens(head: Head) -> bool:
 
 def rows(container: Container) -> Iterator[Row]:
     parser = ElementTree.XMLPullParser(["start", "end"])
-    above: list[ElementTree.Element] = []
+    above: list[_Open] = []
     number = 0
     try:
         with container.text() as stream:
@@ -32,22 +33,38 @@ def rows(container: Container) -> Iterator[Row]:
                 parser.feed(chunk)
                 for event, element in cast(Iterator[Event], parser.read_events()):
                     if event == "start":
-                        above.append(element)
+                        above.append(_Open(element))
                         continue
-                    above.pop()
-                    if _is_row(element):
+                    ended = above.pop()
+                    if ended.is_row:
                         number += 1
                         yield Row(number, {**_context(above), **_fields(element)})
-                    # What was a row, or holds rows, is done with; fields stay for the row that they are of.
-                    if len(element):
-                        element.clear()
+                    if len(element) or ended.nested:
+                        _forget(element, above)
         parser.close()
     except ElementTree.ParseError as error:
         raise UnreadableFile("broken_xml", f"{container.place}: {error}; repair it") from error
 
 
-def _is_row(element: ElementTree.Element) -> bool:
-    return len({child.tag for child in element}) > 1 and not any(len(child) for child in element)
+@dataclass(slots=True)
+class _Open:
+    """An element that has begun."""
+
+    element: ElementTree.Element
+    nested: bool = False
+    """Whether something in it holds elements itself."""
+
+    @property
+    def is_row(self) -> bool:
+        return not self.nested and len({child.tag for child in self.element}) > 1
+
+
+def _forget(element: ElementTree.Element, above: list[_Open]) -> None:
+    """What is no field is done with once it ends, so that memory does not grow with the file."""
+    element.clear()
+    if above:
+        above[-1].nested = True
+        above[-1].element.remove(element)
 
 
 def _fields(element: ElementTree.Element) -> dict[str, Any]:
@@ -63,9 +80,9 @@ def _fields(element: ElementTree.Element) -> dict[str, Any]:
     return found
 
 
-def _context(above: list[ElementTree.Element]) -> dict[str, Any]:
+def _context(above: list[_Open]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for element in above:
+    for element in (opened.element for opened in above):
         found |= element.attrib
         texts = {child.tag: (child.text or "").strip() for child in element if not len(child)}
         found |= {tag: text for tag, text in texts.items() if text}
