@@ -81,6 +81,19 @@ def test_the_longest_is_kept_within_a_source_only(find):
     assert {str(copy.of) for copy in find({"train": records}).copies()} == {"a.jsonl:1"}
 
 
+def test_turns_of_one_dialogue_are_no_copies_of_one_another(find):
+    """A row that makes one record per answer; the same dialogue again in another file goes as a whole."""
+
+    def turns(file):
+        whole = talk("血压高怎么办？", LONG * 3, file).messages
+        more = (*whole, Message("user", "谢谢"), Message("assistant", "不客气，祝早日康复。"))
+        return [Conversation(messages, Origin(file, 1)) for messages in (whole, more)]
+
+    clusters = find({"train": turns("a.jsonl") + turns("b.jsonl")})
+    assert [(split, line) for split, line, *_ in told(clusters)] == [("train", 2), ("train", 3)]
+    assert clusters.of("train").tolist() == [0, 0, 0, 0]
+
+
 def test_question_only(find):
     records = [talk("血压高怎么办？", "休息。", row=1), talk("血压高怎么办？", "吃药。", row=2)]
     assert told(find({"train": records})) == []

@@ -3,7 +3,8 @@
 One pass over the splits keeps a 128-bit hash and a sketch of every record, about 300 bytes; no text stays in
 memory. Records with equal hashes, or whose sketches are similar enough, form a cluster, and of each cluster one is
 kept. A split that is held out wins over one that is trained on and is itself never changed; then the sources count
-in the order in which they are named.
+in the order in which they are named. Records of one row, such as the turns of a dialogue with ever longer history,
+are no near duplicates of one another.
 """
 
 from collections import Counter
@@ -158,7 +159,9 @@ def find_duplicates(splits: Sequence[SplitFile], config: Duplicates) -> Clusters
         rows = np.flatnonzero((exact == np.arange(len(exact))) & (table.grams >= LEAST_GRAMS))
         clusters = cluster_near(table.sketches, rows, exact, threshold=config.threshold)
     held_out = np.repeat([split.held_out for split in splits], counts)
-    kept = _kept(clusters, held_out, table, config.keep)
+    kept = _best(clusters, held_out, table, config.keep)
+    same_row = (table.origins == table.origins[kept]).all(axis=1) & (exact != exact[kept])
+    kept = np.where(held_out | same_row, np.arange(len(kept)), kept)
     return Clusters(
         tuple(splits), starts, clusters, kept, exact == exact[kept], tuple(table.files), table.origins
     )
@@ -213,17 +216,17 @@ def _equal(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     return clusters
 
 
-def _kept(
+def _best(
     clusters: NDArray[np.int64], held_out: NDArray[np.bool_], table: _Table, keep: Literal["first", "longest"]
 ) -> NDArray[np.int64]:
-    """The best record of each cluster, by held-out split, file, and length or row; those held out stay."""
+    """The best record of the cluster of each, by held-out split, file, and length or row."""
     rows = np.arange(len(clusters))
     length = -table.lengths if keep == "longest" else np.zeros_like(table.lengths)
     order = np.lexsort((rows, length, table.origins[:, 0], ~held_out, clusters))
     first = np.concatenate([[True], clusters[order][1:] != clusters[order][:-1]])[: len(rows)]
-    kept = np.empty_like(rows)
-    kept[order] = order[first][np.cumsum(first) - 1]
-    return np.where(held_out, rows, kept)
+    best = np.empty_like(rows)
+    best[order] = order[first][np.cumsum(first) - 1]
+    return best
 
 
 def chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
@@ -238,7 +241,7 @@ def chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 def _lines(path: Path) -> int:
     with path.open("rb") as file:
-        return sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+        return sum(1 for _ in file)
 
 
 def _pairs(counts: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
