@@ -26,7 +26,7 @@ from xinglin.runtime.stage_run import StageRun
 from xinglin.train import processes
 from xinglin.train.forecast import DEFAULT_BATCH, Outlook, settle
 from xinglin.train.sharding import shard
-from xinglin.train.start import adapt, find_start, load_start
+from xinglin.train.start import Start, adapt, find_start, load_start
 
 
 @dataclass
@@ -36,19 +36,34 @@ class Session:
     config: TrainingConfig
     run: StageRun
     accelerator: Accelerator
-    base: str
-    """Folder or id of the model that training starts from, or that lies below the adapter that is trained on."""
-    base_seed: int
-    """Of a ``tiny:`` base."""
+    start: Start
     base_dtype: torch.dtype
-    core: PreTrainedModel
-    adapted: nn.Module
     tokenizer: PreTrainedTokenizerFast
     renderer: Renderer
     model: PackedModel
     share: bool
     """Whether what the sequences of a group begin with in common is computed once."""
     expected: Outlook
+
+    @property
+    def base(self) -> str:
+        """Folder or id of the model that training starts from, or that lies below the adapter that is trained on."""
+        return self.start.base
+
+    @property
+    def base_seed(self) -> int:
+        """Of a ``tiny:`` base."""
+        return self.start.seed
+
+    @property
+    def adapted(self) -> nn.Module:
+        """The model, with its adapter if one is trained."""
+        return self.model.model
+
+    @property
+    def core(self) -> PreTrainedModel:
+        """The transformers model, adapters and all, without PEFT's wrapper."""
+        return self.model.core
 
     def shards(self, split: str, *, preferences: Reading = "pairs", apart: bool = False) -> Shards:
         """The token shards of a split of the stage's data set, as ``Tokenising`` describes."""
@@ -135,25 +150,18 @@ def open_session(
     start = find_start(config, model=given, seed=run.seed, tokenizer_folder=folder)
     expected = processes.by_first(lambda: settle(config, run, processes=accelerator.num_processes))
     core, tokenizer = load_start(config, start, dtype=_frozen_dtype(config, accelerator))
-    base_dtype = core.dtype
+    dtype = core.dtype
     share = _prepare(core, config, checkpointing=expected.work.checkpointing)
-    renderer = Renderer(
-        tokenizer, template=config.template or data.config.get("template"), reasoning=reasoning
-    )
+    template = config.template or data.config.get("template")
+    renderer = Renderer(tokenizer, template=template, reasoning=reasoning)
     core = head(core, renderer) if head else core
-    adapted = adapt(core, config, start, seed=run.seed)
-    model = PackedModel(adapted)
-    if config.neftune_alpha:
-        Noise(model, alpha=config.neftune_alpha)
+    model = _packed(adapt(core, config, start, seed=run.seed), config)
     return Session(
         config=config,
         run=run,
         accelerator=accelerator,
-        base=start.base,
-        base_seed=start.seed,
-        base_dtype=base_dtype,
-        core=core,
-        adapted=adapted,
+        start=start,
+        base_dtype=dtype,
         tokenizer=tokenizer,
         renderer=renderer,
         model=model,
@@ -183,6 +191,13 @@ def _prepare(core: PreTrainedModel, config: TrainingConfig, *, checkpointing: bo
     if checkpointing:
         core.activation_checkpointing_enable()
     return share
+
+
+def _packed(adapted: nn.Module, config: TrainingConfig) -> PackedModel:
+    model = PackedModel(adapted)
+    if config.neftune_alpha:
+        Noise(model, alpha=config.neftune_alpha)
+    return model
 
 
 def _frozen_dtype(config: TrainingConfig, accelerator: Accelerator) -> torch.dtype | None:
