@@ -8,7 +8,7 @@ from xinglin.data.containers import Head, UnreadableFile
 
 CHUNK = 1 << 20
 LINES = (".jsonl", ".ndjson")
-BLANK = re.compile(r"\s*")
+BLANK, COLON, COMMA = re.compile(r"\s*"), re.compile(r"\s*:\s*"), re.compile(r"\s*,")
 MESSAGE = {"role", "from", "human", "user", "name", "function"}
 """Keys of elements that are parts of a row: messages, and tools."""
 FIELDS = ("chosen", "rejected", "options", "option", "qa_pairs", "history")
@@ -25,7 +25,7 @@ def shape(head: Head) -> Shape | None:
     if re.match(r'\{\s*["}]', second) and _is_json(second):
         return "lines"
     if re.match(r'\{\s*["}]', text):
-        if _is_keyed(text):
+        if head.suffix not in LINES and _is_keyed(text):
             return "keyed"
         return "lines" if not newline or any(map(_is_row, text.split("\n")[:20])) else "values"
     if re.match(r'\[\s*[\[{"\]]', text):
@@ -47,27 +47,54 @@ def _is_json(text: str) -> bool:
 
 
 def _is_keyed(text: str) -> bool:
-    """Whether an object holds rows as its values: objects with a key in common, or lists of objects."""
-    entries = []
+    """Whether an object holds rows as its values: objects with a key in common, or lists of objects.
+
+    A row may hold a list of objects as well, so each value that ends in ``text`` is looked at.
+    """
     decode = json.JSONDecoder().raw_decode
+    first: dict[str, Any] | None = None
     at = 1
     try:
-        while len(entries) < 2:
-            at = BLANK.match(text, at).end()  # type: ignore[union-attr]
-            key, at = decode(text, at)
-            at = re.compile(r"\s*:\s*").match(text, at).end()  # type: ignore[union-attr]
+        for _ in range(2):
+            key, at = decode(text, _past(BLANK, text, at))
+            at = _past(COLON, text, at)
             if key.lower() in FIELDS or text[at] not in "[{":
                 return False
             if text[at] == "[":
-                element, _ = decode(text, BLANK.match(text, at + 1).end())  # type: ignore[union-attr]
-                return isinstance(element, dict) and not MESSAGE & element.keys()
+                element, _ = decode(text, _past(BLANK, text, at + 1))
+                if first is not None or not isinstance(element, dict) or MESSAGE & element.keys():
+                    return False
+                return _lists_follow(text, at)
             value, at = decode(text, at)
-            entries.append(value)
-            if len(entries) < 2:
-                at = re.compile(r"\s*,").match(text, at).end()  # type: ignore[union-attr]
-    except (ValueError, RecursionError, AttributeError, IndexError):
-        return False
-    return bool(entries[0].keys() & entries[1].keys())
+            if first is not None:
+                return bool(first.keys() & value.keys())
+            first, at = value, _past(COMMA, text, at)
+    except (ValueError, RecursionError, IndexError):
+        pass
+    return False
+
+
+def _lists_follow(text: str, at: int) -> bool:
+    """Whether the list at ``at`` runs on beyond ``text``, or ends the object, or only lists stand beside it."""
+    decode = json.JSONDecoder().raw_decode
+    try:
+        while True:
+            if text[at] != "[":
+                return False
+            _, at = decode(text, at)
+            if text[_past(BLANK, text, at)] == "}":
+                return True
+            _, at = decode(text, _past(BLANK, text, _past(COMMA, text, at)))
+            at = _past(COLON, text, at)
+    except (ValueError, RecursionError, IndexError):
+        return True
+
+
+def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Where ``pattern``, which has to stand at ``at``, ends. Raises: ValueError."""
+    if not (found := pattern.match(text, at)):
+        raise ValueError(f"no {pattern.pattern} at {at}")
+    return found.end()
 
 
 class Reader:

@@ -30,11 +30,11 @@ def turns(text: str) -> list[Turn]:
 
     Tags may stand anywhere, names with a colon at the start of a line only.
     """
-    at = _START.match(text)
-    begin = at.end() if at else 0
+    if at := _START.match(text):
+        text = text[at.end() :]
     for pattern in (_TAG, _LINE):
-        marks = list(pattern.finditer(text, begin))
-        if marks and not text[begin : marks[0].start()].strip():
+        marks = list(pattern.finditer(text))
+        if marks and not text[: marks[0].start()].strip():
             ends = [mark.start() for mark in marks[1:]] + [len(text)]
             return [
                 Turn(_role(mark), text[mark.end() : end].strip())
@@ -46,13 +46,13 @@ def turns(text: str) -> list[Turn]:
 def unflattened(question: str) -> list[Message] | None:
     """The messages of a dialogue that was written into one question, up to the user's last; None if it is none.
 
-    The answer's name at the end, which waits for it to follow, is taken off. A name alone makes no dialogue (病人：男，
-    45岁), unless it is a tag.
+    The answer's name at the end, which waits for it to follow, is taken off. Without that, and without tags, a name alone
+    makes no dialogue (病人：男，45岁), nor do names above further lines, which may say what to do with the dialogue.
     """
     spoken = turns(question)
     if spoken and spoken[-1] == ("assistant", ""):
         spoken = spoken[:-1]
-    elif not any(turn.role == "assistant" for turn in spoken) and not _TAG.match(question.lstrip()):
+    elif not _TAG.match(question.lstrip()) and (len(spoken) < 2 or "\n" in spoken[-1].text):
         return None
     if not spoken or spoken[0].role != "user" or spoken[-1].role != "user":
         return None
