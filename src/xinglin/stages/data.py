@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from xinglin.config.base import ModelInput, StageConfig
 from xinglin.data.building import Builder, Rulebook, Split
 from xinglin.data.records import texts
-from xinglin.data.sources import SAMPLE, content_hash, files
+from xinglin.data.sources import SAMPLE, Source, content_hash, files
 from xinglin.data.templates import load_template
 from xinglin.errors import DataError
 from xinglin.plugins import nearest
@@ -77,8 +77,9 @@ def splits(config: Config, given: Mapping[str, bool]) -> dict[str, bool]:
 def sources(config: Config) -> dict[str, str]:
     """Content hash of everything that is read, by path; raises DataError for what is missing."""
     template = {"template": load_template(config.template)} if config.template else {}
-    paths = [source for split in config.splits.values() for source in split.sources]
-    return template | {source.path: content_hash(source) for source in paths}
+    read = [source for split in config.splits.values() for source in split.sources]
+    protected = [Source(path=path) for path in config.leaks.paths]
+    return template | {source.path: content_hash(source) for source in [*read, *protected]}
 
 
 def plan(config: Config, run: StageRun) -> dict[str, str]:
