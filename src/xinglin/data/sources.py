@@ -67,6 +67,16 @@ class Source(Config):
             raise ValueError(f"{wrong}; options of {self.format}: {known}") from error
         return self
 
+    @property
+    def makes(self) -> Kind | None:
+        """The kind of record that its rows make; None where only reading them tells."""
+        if self.format:
+            return _load(self.format, self.options).makes
+        if self.path.startswith(SAMPLE):
+            kind: Kind | None = importlib.import_module(SAMPLES).KINDS.get(self.path.removeprefix(SAMPLE))
+            return kind
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class _Format:
@@ -226,6 +236,8 @@ def _file_rows(
         for row in container.rows() if container.has_rows else _cut(container, formats):
             number = row.number
             yield row
+        if not number:
+            counted.leave("no_row", f"{file}: holds no row; write rows into it, or leave it out")
     except UnreadableFile as error:
         if counted.container and (number or error.reason.startswith("broken")):
             yield Unreadable(number + 1, error.reason, str(error), "")

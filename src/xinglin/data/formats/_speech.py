@@ -46,7 +46,7 @@ def turns(text: str) -> list[Turn]:
 def unflattened(question: str) -> list[Message] | None:
     """The messages of a dialogue that was written into one question, up to the user's last; None if it is none.
 
-    The answer's name at the end, which waits for it to follow, is taken off. Without that, and without tags, a name alone
+    The answer's name at the end, which waits for it to follow, is taken off. Without that, and without tags, one name
     makes no dialogue (病人：男，45岁), nor do names above further lines, which may say what to do with the dialogue.
     """
     spoken = turns(question)
