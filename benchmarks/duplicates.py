@@ -28,9 +28,9 @@ import xxhash
 from datasketch import MinHash, MinHashLSH
 
 from xinglin.data.accounting import Quarantine, SourceAccount
-from xinglin.data.duplicates import LEAST_GRAMS, NGRAM
-from xinglin.data.fingerprints import compared, fold
-from xinglin.data.sketches import PLACES, band_size, cluster_near, sketch
+from xinglin.data.copies.duplicates import LEAST_GRAMS, NGRAM
+from xinglin.data.copies.fingerprints import compared, fold
+from xinglin.data.copies.sketches import PLACES, band_size, cluster_near, sketch
 from xinglin.data.sources import Source, files, read
 from xinglin.errors import DataError
 

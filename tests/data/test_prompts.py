@@ -2,9 +2,9 @@
 
 import pytest
 
-from xinglin.data.language import chinese_share
 from xinglin.data.prompts import EXAM, exam_question, prompt_of
 from xinglin.data.records import Conversation, Document, Message, Origin, Preference, Question
+from xinglin.data.writing.language import chinese_share
 from xinglin.errors import DataError
 
 ORIGIN = Origin("rows.jsonl", 4)

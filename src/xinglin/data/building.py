@@ -20,10 +20,10 @@ from pydantic import Field
 from xinglin.config.base import Config
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.cleaning import Clean
+from xinglin.data.copies.duplicates import Clusters, Duplicates, SplitFile, find_duplicates
+from xinglin.data.copies.grouping import assign, group
+from xinglin.data.copies.leaks import LeakReport, Leaks, find_leaks, load_protected
 from xinglin.data.deidentify import Deidentification, Deidentifier, project_key
-from xinglin.data.duplicates import Clusters, Duplicates, SplitFile, find_duplicates
-from xinglin.data.grouping import assign, group
-from xinglin.data.leaks import LeakReport, Leaks, find_leaks, load_protected
 from xinglin.data.records import Document, Kind, Origin, kind_of
 from xinglin.data.removal import Removal
 from xinglin.data.sources import Source, read

@@ -10,9 +10,9 @@ from pydantic import Field, ValidationError, model_validator
 from xinglin import plugins
 from xinglin.config.base import Config
 from xinglin.data.filters import PACKAGE
-from xinglin.data.normalise import Normalise, Normaliser
 from xinglin.data.records import Record, kind_of
 from xinglin.data.removal import Removal
+from xinglin.data.writing.normalise import Normalise, Normaliser
 from xinglin.errors import PluginError
 
 STEP = "clean"

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from xinglin.data.language import contains_chinese
 from xinglin.data.records import Conversation, Message, Preference
+from xinglin.data.writing.language import contains_chinese
 
 Reading = Literal["pairs", "chosen", "hindsight"]
 KEY = "hindsight"

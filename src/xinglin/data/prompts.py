@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from xinglin.data.language import contains_chinese
 from xinglin.data.records import Conversation, Message, Preference, Question, Record, kind_of
+from xinglin.data.writing.language import contains_chinese
 from xinglin.errors import DataError
 
 EXAM = "exam"

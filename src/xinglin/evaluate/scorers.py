@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from xinglin.data.language import contains_chinese
+from xinglin.data.writing.language import contains_chinese
 
 # rouge-chinese cuts sentences before it splits words, and so also splits a word such as "疼?是" in two.
 _SENTENCE_ENDS = (

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from xinglin.data.language import chinese_share
+from xinglin.data.writing.language import chinese_share
 from xinglin.rewards import Context, Reward, RuleConfig, Sample, rule
 
 _ASKS_FOR_ANOTHER = re.compile(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from xinglin.config.parts import Positive
-from xinglin.data.repetition import repeated_share
+from xinglin.data.writing.repetition import repeated_share
 from xinglin.rewards import Context, Reward, RuleConfig, Sample, rule
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from xinglin.data.endings import ends_open
+from xinglin.data.writing.endings import ends_open
 from xinglin.rewards import Context, Reward, RuleConfig, Sample, rule
 
 OPEN_END = -0.5

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from xinglin.data import wraps
 from xinglin.data.containers import Container, Head, UnreadableFile, _extra
+from xinglin.data.writing import wraps
 
 TEXT = False
 

@@ -6,10 +6,10 @@ from pydantic import Field
 
 from xinglin.config.base import Config
 from xinglin.config.parts import Fraction
-from xinglin.data.characters import census
 from xinglin.data.filters import contents
-from xinglin.data.language import chinese_share
 from xinglin.data.records import Kind, Record
+from xinglin.data.writing.characters import census
+from xinglin.data.writing.language import chinese_share
 
 KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "question")
 STANDARD = True

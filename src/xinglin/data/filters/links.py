@@ -7,7 +7,7 @@ from pydantic import Field
 from xinglin.config.base import Config
 from xinglin.data.filters import learned
 from xinglin.data.records import Kind, Record
-from xinglin.data.urls import URL
+from xinglin.data.writing.urls import URL
 
 KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
 STANDARD = True

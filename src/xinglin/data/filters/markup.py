@@ -6,8 +6,8 @@ from pydantic import Field
 
 from xinglin.config.base import Config
 from xinglin.data.filters import contents, learned
-from xinglin.data.markup import TAG, is_about_code
 from xinglin.data.records import Kind, Record
+from xinglin.data.writing.markup import TAG, is_about_code
 
 KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
 STANDARD = True

@@ -5,8 +5,8 @@ import itertools
 from xinglin.config.base import Config
 from xinglin.config.parts import Positive
 from xinglin.data.filters import exchanges
-from xinglin.data.language import CHINESE
 from xinglin.data.records import Kind, Record
+from xinglin.data.writing.language import CHINESE
 
 KINDS: tuple[Kind, ...] = ("conversation", "preference")
 STANDARD = False

@@ -8,7 +8,7 @@ from xinglin.config.base import Config
 from xinglin.config.parts import Positive
 from xinglin.data.filters import learned
 from xinglin.data.records import Kind, Record
-from xinglin.data.repetition import repeated_lines, repeated_share
+from xinglin.data.writing.repetition import repeated_lines, repeated_share
 
 KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
 STANDARD = True

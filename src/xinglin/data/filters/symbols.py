@@ -7,9 +7,9 @@ from pydantic import Field
 
 from xinglin.config.base import Config
 from xinglin.config.parts import Positive
-from xinglin.data.characters import census
 from xinglin.data.filters import learned
 from xinglin.data.records import Kind, Record
+from xinglin.data.writing.characters import census
 
 KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
 STANDARD = True

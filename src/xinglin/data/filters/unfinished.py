@@ -4,9 +4,9 @@ import re
 
 from xinglin.config.base import Config
 from xinglin.config.parts import Positive
-from xinglin.data.endings import ends_open, goes_on
 from xinglin.data.filters import learned
 from xinglin.data.records import Kind, Record
+from xinglin.data.writing.endings import ends_open, goes_on
 
 KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
 STANDARD = True

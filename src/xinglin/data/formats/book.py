@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from xinglin.config.base import Config
-from xinglin.data import wraps
 from xinglin.data.formats import Reject, Row, _turns
 from xinglin.data.records import Document, Origin
+from xinglin.data.writing import wraps
 
 RECORD = "document"
 UNIT = "file"

@@ -30,9 +30,9 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from xinglin.config.base import Config
-from xinglin.data.boilerplate import HAODF
 from xinglin.data.formats import Reject, Repair, Row, _turns
 from xinglin.data.records import Conversation, Message, Origin, Role
+from xinglin.data.writing.boilerplate import HAODF
 
 RECORD = "conversation"
 UNIT = "file"

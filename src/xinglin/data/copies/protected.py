@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from xinglin.data.fingerprints import bare, fold
+from xinglin.data.copies.fingerprints import bare, fold
 from xinglin.data.records import Conversation, Document, Message, Origin, Preference, Question, Record
 
 MOST = 0.6

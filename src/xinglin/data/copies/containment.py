@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xinglin.data.fingerprints import Units, fold
-from xinglin.data.protected import Item
-from xinglin.data.sketches import Numbers
+from xinglin.data.copies.fingerprints import Units, fold
+from xinglin.data.copies.protected import Item
+from xinglin.data.copies.sketches import Numbers
 
 TEMPLATE_ITEMS = 20
 """An n-gram that more items than this have is a template of a benchmark and tells none of them."""

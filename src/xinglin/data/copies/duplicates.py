@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xinglin.config.base import Config
-from xinglin.data.fingerprints import compared, fold
+from xinglin.data.copies.fingerprints import compared, fold
+from xinglin.data.copies.sketches import PLACES, cluster_near, sketch
 from xinglin.data.records import Origin, Record, texts
 from xinglin.data.removal import Removal
-from xinglin.data.sketches import PLACES, cluster_near, sketch
 
 NGRAM = 5
 LEAST_GRAMS = 10

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xinglin.data.accounting import Quarantine
-from xinglin.data.containment import TEMPLATE_ITEMS, Index
-from xinglin.data.duplicates import SplitFile
-from xinglin.data.fingerprints import fold
-from xinglin.data.leaks import Leaks, find_leaks, leaked_items, load_protected
-from xinglin.data.protected import Item, Protected
+from xinglin.data.copies.containment import TEMPLATE_ITEMS, Index
+from xinglin.data.copies.duplicates import SplitFile
+from xinglin.data.copies.fingerprints import fold
+from xinglin.data.copies.leaks import Leaks, find_leaks, leaked_items, load_protected
+from xinglin.data.copies.protected import Item, Protected
 from xinglin.data.records import Conversation, Document, Message, Origin, Preference, Question
 
 CONFIG = Leaks()
@@ -133,8 +133,8 @@ def test_templates_of_a_benchmark_tell_nothing(leaks_of):
 
 
 def test_a_leak_deep_in_a_long_text_is_found(leaks_of, monkeypatch):
-    monkeypatch.setattr("xinglin.data.leaks._PIECE", 1000)
-    monkeypatch.setattr("xinglin.data.leaks._OVERLAP", 100)
+    monkeypatch.setattr("xinglin.data.copies.leaks._PIECE", 1000)
+    monkeypatch.setattr("xinglin.data.copies.leaks._OVERLAP", 100)
     for at in range(800, 1100, 20):
         filler = "".join(chr(0x5000 + (7 * place) % 3000) for place in range(3000))
         text = filler[:at] + ASKED + filler[at:]

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from xinglin.data.duplicates import Duplicates, SplitFile, find_duplicates
+from xinglin.data.copies.duplicates import Duplicates, SplitFile, find_duplicates
 from xinglin.data.records import Conversation, Document, Message, Origin
 
 LONG = "高血压患者平时要注意低盐饮食，按时服药，定期监测血压，如果出现头晕头痛等不适症状，应当及时到心血管内科就诊。"
@@ -110,7 +110,7 @@ def test_short_texts_have_exact_copies_only(find):
 
 
 def test_the_beginning_of_a_very_long_text_and_its_length_tell_it(find, monkeypatch):
-    monkeypatch.setattr("xinglin.data.duplicates.MOST_CHARACTERS", 400)
+    monkeypatch.setattr("xinglin.data.copies.duplicates.MOST_CHARACTERS", 400)
     text = "".join(chr(0x4E00 + (11 * at) % 5000) for at in range(500))
     texts = [text, text[:-50], text[:-50] + "x" * 50]
     records = [Document(each, Origin("a", row)) for row, each in enumerate(texts)]
@@ -178,7 +178,7 @@ def test_known_copies_in_public_data(find, shared):
 
 def test_memory_of_a_record_is_bounded(find, monkeypatch):
     """What the table keeps of a record, whatever its length."""
-    from xinglin.data.duplicates import _Table
+    from xinglin.data.copies.duplicates import _Table
 
     table = _Table(1000)
     arrays = [value for value in vars(table).values() if isinstance(value, np.ndarray)]

@@ -16,10 +16,10 @@ from pydantic import Field
 
 from xinglin.config.base import Config
 from xinglin.data.accounting import Quarantine, SourceAccount
-from xinglin.data.containment import Index
-from xinglin.data.duplicates import SplitFile, chunks
-from xinglin.data.fingerprints import compared, fold
-from xinglin.data.protected import Item, Lengths, Protected
+from xinglin.data.copies.containment import Index
+from xinglin.data.copies.duplicates import SplitFile, chunks
+from xinglin.data.copies.fingerprints import compared, fold
+from xinglin.data.copies.protected import Item, Lengths, Protected
 from xinglin.data.records import Origin, Record
 from xinglin.data.removal import Removal
 from xinglin.data.sources import Source, files, read

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xinglin.data.fingerprints import Units, mixed
-from xinglin.data.sketches import PLACES, band_size, cluster_near, join, similarity, sketch
+from xinglin.data.copies.fingerprints import Units, mixed
+from xinglin.data.copies.sketches import PLACES, band_size, cluster_near, join, similarity, sketch
 
 
 def sets_of(*parts):

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from xinglin.data.language import CHINESE
+from xinglin.data.writing.language import CHINESE
 
 _OTHER, _LETTER, _CHINESE = range(3)
 _BASE = np.uint64(0x9E3779B97F4A7C15)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from xinglin.data.fingerprints import Hashes, Units, mixed
+from xinglin.data.copies.fingerprints import Hashes, Units, mixed
 
 PLACES = 128
 """Of a sketch, 2 bytes each; the standard error of a similarity s is about sqrt(s (1 - s) / PLACES)."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xinglin.data.fingerprints import bare, compared, fold
+from xinglin.data.copies.fingerprints import bare, compared, fold
 from xinglin.data.records import Conversation, Document, Message, Origin, Preference, Question
 
 HERE = Origin("rows.jsonl", 1)

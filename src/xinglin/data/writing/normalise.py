@@ -13,11 +13,11 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from xinglin.config.base import Config
-from xinglin.data.boilerplate import without_boilerplate
-from xinglin.data.markup import is_about_code, without_markup
 from xinglin.data.records import Document, Record, texts, with_texts
-from xinglin.data.urls import URL
-from xinglin.data.wraps import joined, without_page_furniture
+from xinglin.data.writing.boilerplate import without_boilerplate
+from xinglin.data.writing.markup import is_about_code, without_markup
+from xinglin.data.writing.urls import URL
+from xinglin.data.writing.wraps import joined, without_page_furniture
 
 Step = Callable[[str], str]
 

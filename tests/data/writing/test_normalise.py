@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xinglin.data.normalise import Normalise, Normaliser
 from xinglin.data.records import Conversation, Document, Message, Origin, Record
+from xinglin.data.writing.normalise import Normalise, Normaliser
 
 ORIGIN = Origin("rows.jsonl", 1)
 DOSES = (

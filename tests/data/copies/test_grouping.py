@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xinglin.data.grouping import assign, group
+from xinglin.data.copies.grouping import assign, group
 from xinglin.data.records import Document, Origin
 
 

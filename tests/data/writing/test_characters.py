@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xinglin.data.characters import census
-from xinglin.data.repetition import repeated_lines, repeated_share
+from xinglin.data.writing.characters import census
+from xinglin.data.writing.repetition import repeated_lines, repeated_share
 
 
 def test_census() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xinglin.data.fingerprints import mixed
+from xinglin.data.copies.fingerprints import mixed
+from xinglin.data.copies.sketches import Numbers, join
 from xinglin.data.records import Record
-from xinglin.data.sketches import Numbers, join
 
 GROUP_KEYS = ("patient", "patient_id", "dialogue", "dialogue_id", "case_id", "visit_id")
 """Keys of ``meta`` that name a patient or a dialogue: records with an equal value are of one group."""
