@@ -3,11 +3,12 @@
 import hashlib
 import importlib
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -149,16 +150,18 @@ def files(source: Source) -> list[Path]:
 
 
 def content_hash(source: Source) -> str:
-    """SHA-256 over the bytes of all files of ``source`` in order, as 64 hex digits."""
+    """SHA-256 over the bytes of all files of ``source`` in order and what a registry says of them, as 64 hex digits."""
     total = hashlib.sha256()
     for path in files(source):
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
+    for place in [] if source.path.startswith(SAMPLE) else places.find(source.path):
+        total.update(json.dumps(place.entry.given).encode() if place.entry else b"")
     return total.hexdigest()
 
 
 def read(
-    source: Source, *, kind: Kind | None, account: SourceAccount, quarantine: Quarantine
+    source: Source, *, kind: Kind | Literal["any"] | None, account: SourceAccount, quarantine: Quarantine
 ) -> Iterator[Record]:
     """The records of ``source`` in order. Every row is counted in ``account`` (a fresh one per source) once,
     as used or as quarantined; the latter are written to ``quarantine``. A file of a folder, pattern or archive that
@@ -166,13 +169,13 @@ def read(
 
     Args:
         kind: the only kind of record to take; rows that make another are quarantined. None: the kind of the
-            first row that can be used.
+            first row that can be used. ``any``: all kinds.
 
     Raises:
         DataError: a file that is named by itself and cannot be read to its end, or no row that can be used.
     """
     named = _load(source.format, source.options) if source.format else None
-    if named and kind not in (None, named.makes):
+    if named and kind not in (None, "any", named.makes):
         raise DataError(f"{source.path}: format '{named.name}' makes {named.makes} records, not {kind}")
     formats = _Formats([named] if named else _detectable())
     for row, file, place in itertools.islice(_rows(source, formats, account), source.max_rows):
@@ -267,7 +270,7 @@ def _cut(container: Container, formats: _Formats) -> Iterator[Row]:
 
 
 def _parse(
-    row: Row | Unreadable, formats: _Formats, kind: Kind | None, origin: Origin, place: Place | None
+    row: Row | Unreadable, formats: _Formats, kind: str | None, origin: Origin, place: Place | None
 ) -> tuple[_Format, list[Record | Repair]]:
     if isinstance(row, Unreadable):
         raise Reject(row.reason, row.detail)
@@ -277,7 +280,7 @@ def _parse(
     if place and place.entry:
         value = place.entry.renamed(value)
     format, value = formats.claim(value)
-    if kind not in (None, format.makes):
+    if kind not in (None, "any", format.makes):
         raise Reject("wrong_record_kind", f"'{format.name}' makes {format.makes}, not {kind}")
     value, origin = _own_origin(value, origin)
     made = list(format.module.parse(value, format.options, origin))

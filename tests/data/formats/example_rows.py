@@ -23,6 +23,7 @@ EXAMPLES: dict[str, list] = {
         {"messages": CALLING, "tools": [{"name": "price", "parameters": {}}]},
         {"messages": MESSAGES, "system": "s", "tools": ""},
         {"_id": "01-94236", "source": "meddial", "conversation": MESSAGES},  # DISC-Med-SFT
+        {"prompt": MESSAGES[:1], "completion": MESSAGES[1:]},  # TRL
         {"messages": [{"role": "developer", "content": "s"}, *MESSAGES]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "感冒"}]}, MESSAGES[1]]},
     ],

@@ -133,7 +133,7 @@ def members(path: Path) -> list[File]:
     file = File(path)
     try:
         inside = file.members
-    except BROKEN:  # damaged: said when it is inspected
+    except (DataError, *BROKEN):  # said when it is inspected
         return [file]
     if not inside or any(kind.opens(Head(file.suffix, b"", members=inside)) for kind in _kinds(text=False)):
         return [file]
