@@ -230,9 +230,9 @@ def test_interrupted_in_a_phase_equals_uninterrupted(stages):
         ({"split": "talk", "preferences": "chosen"}, "split 'talk' holds conversations"),
         (
             {"split": "talk", "regulariser": {"split": "pairs"}},
-            "regulariser.split 'pairs' is no split of documents",
+            "split 'pairs' holds preferences; regulariser.split needs documents",
         ),
-        ({"split": "talk", "regulariser": {"split": "held"}}, "not held out"),
+        ({"split": "talk", "regulariser": {"split": "held"}}, "name one that is not"),
         ({"split": "talk", "regulariser": {"split": "txet"}}, "did you mean 'text'"),
         (
             {"split": "talk", "curriculum": {"by": "hardness"}},

@@ -12,8 +12,17 @@ from xinglin.config.load import Keys
 from xinglin.config.validate import field_models
 from xinglin.plugins import nearest
 
-Splits = Mapping[str, bool]
-"""Name of a split -> whether it is held out."""
+
+class SplitFacts(NamedTuple):
+    """What is known about a split before it is made."""
+
+    held_out: bool
+    record: str | None = None
+    """The kind of its records; None: only reading them tells."""
+
+
+Splits = Mapping[str, SplitFacts]
+"""Name of a split -> what is known about it."""
 _Mark = TypeVar("_Mark")
 
 
@@ -61,15 +70,18 @@ def wrong_splits(
             yield WrongSplit(
                 place.keys, f"{data} has no split '{place.text}'", nearest(place.text, list(known))
             )
-        elif place.mark.trained and known[place.text]:
+        elif place.mark.trained and known[place.text].held_out:
             message = f"split '{place.text}' is held out for evaluation"
             yield WrongSplit(place.keys, message, "name another one to train on")
 
 
-def splits_in(folder: Path) -> dict[str, bool]:
+def splits_in(folder: Path) -> dict[str, SplitFacts]:
     """The splits of a finished data set."""
     details = json.loads((folder / "artifact.json").read_text(encoding="utf-8")).get("details", {})
-    return {name: bool(split.get("held_out")) for name, split in details.get("splits", {}).items()}
+    return {
+        name: SplitFacts(bool(split.get("held_out")), split.get("record"))
+        for name, split in details.get("splits", {}).items()
+    }
 
 
 def _marks(annotation: Any) -> Iterator[Any]:

@@ -145,10 +145,16 @@ class _Reader:
         if config is None:
             return None
         config = self._spell_out(name, config, inputs)
-        self._check_splits(name, module, config, inputs.get("data"))
+        known = self._known_splits(inputs.get("data"))
+        self._check_splits(name, config, known, data=inputs.get("data"))
+        self.splits[name] = module.splits(config, known) if hasattr(module, "splits") else {}
         try:
             if hasattr(module, "check"):
                 module.check(config, kinds)
+            if hasattr(module, "check_records"):
+                module.check_records(
+                    config, {split: facts.record for split, facts in known.items() if facts.record}
+                )
             sources = module.sources(config) if hasattr(module, "sources") else {}
         except XinglinError as error:
             self._problem(keys, str(error))
@@ -163,18 +169,18 @@ class _Reader:
             produces=self.made[name],
         )
 
-    def _check_splits(
-        self, name: str, module: ModuleType, config: StageConfig, data: Reference | None
-    ) -> None:
-        """Find splits that the stage's data will not have, and remember those that it makes itself."""
-        known: Splits = {}
-        if data is not None:
-            known = splits_in(Path(data.target)) if data.kind == "artifact" else self.splits[data.target]
-        if known:
+    def _known_splits(self, data: Reference | None) -> Splits:
+        """The splits of a stage's data; none if they are not known."""
+        if data is None:
+            return {}
+        return splits_in(Path(data.target)) if data.kind == "artifact" else self.splits[data.target]
+
+    def _check_splits(self, name: str, config: StageConfig, known: Splits, *, data: Reference | None) -> None:
+        """Find splits that the stage's data will not have."""
+        if known and data:
             values = config.model_dump(by_alias=False)
-            for wrong in wrong_splits(type(config), values, known, data=data.text if data else ""):
+            for wrong in wrong_splits(type(config), values, known, data=data.text):
                 self._problem(("stages", name, *wrong.keys), wrong.message, wrong.cure)
-        self.splits[name] = module.splits(config, known) if hasattr(module, "splits") else {}
 
     def _module(self, name: str, data: Any) -> ModuleType | None:
         keys = ("stages", name)

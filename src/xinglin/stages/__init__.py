@@ -18,7 +18,10 @@ and may have
                its kind of artifact; when that code changes, the stage runs again
     check(config, kinds)
                refuses settings that do not fit the artifact kinds of its inputs, {field: kinds}, by a XinglinError
-    splits(config, given) -> {name: held_out}
+    check_records(config, records)
+               refuses settings that do not fit the kinds of record that the splits of its ``data`` hold, {split: kind}
+               of those whose kind is known before they are made, by a XinglinError
+    splits(config, given) -> {name: SplitFacts}
                the splits of the data set that it makes, from those of its ``data``: a name that is none of them is
                refused in every later stage before any work
     sources(config) -> {label: hash}

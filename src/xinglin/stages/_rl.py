@@ -1,12 +1,15 @@
 """What PPO, GRPO and RLOO stages share: rewards, the plan, and where they run."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
 
 from xinglin.config.parts import Above, AtLeastZero
 from xinglin.config.rl import RolloutConfig
+from xinglin.errors import DataError
 from xinglin.runtime.stage_run import StageRun
+from xinglin.stages import _training
 from xinglin.stages._rewards import LIBRARY, Rewards
 from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, produces, sources
 
@@ -17,6 +20,7 @@ __all__ = [
     "KlConfig",
     "RewardedConfig",
     "check",
+    "check_records",
     "plan",
     "produces",
     "sources",
@@ -39,6 +43,17 @@ class KlConfig(RewardedConfig):
     """Nats per answer that the coefficient is steered to, rollout by rollout (arXiv 1909.08593). None: it is fixed."""
     kl_rate: Above = 0.1
     """How fast it is steered: the coefficient changes by at most 0.2 of this at a rollout."""
+
+
+def check_records(config: RolloutConfig, records: Mapping[str, str]) -> None:
+    """Refuse splits that ask nothing, and prompts of two kinds."""
+    splits = [config.split, *config.eval_splits]
+    prompts = ("conversation", "preference", "question")
+    _training.require_records(splits, records, prompts, cure="it asks nothing; name a split of prompts")
+    kinds = {split: records[split] for split in splits if split in records}
+    if len(set(kinds.values())) > 1:
+        held = " and ".join(f"split '{split}' {kind}s" for split, kind in kinds.items())
+        raise DataError(f"{held}: the rewards can judge one kind; name an eval_split like the split")
 
 
 def plan(config: RolloutConfig, run: StageRun) -> dict[str, str]:

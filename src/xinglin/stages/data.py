@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from xinglin.config.base import ModelInput, StageConfig
+from xinglin.config.marks import SplitFacts, Splits
 from xinglin.data.building import Builder, Rulebook, Split
 from xinglin.data.records import texts
 from xinglin.data.sources import SAMPLE, Source, content_hash, files
@@ -68,10 +69,23 @@ class Config(StageConfig, Rulebook):
         return self
 
 
-def splits(config: Config, given: Mapping[str, bool]) -> dict[str, bool]:
+def check(config: Config, kinds: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a split whose sources are known to make different kinds of record."""
+    for name, split in config.splits.items():
+        makes = {source.path: kind for source in split.sources if (kind := source.makes)}
+        if len(set(makes.values())) > 1:
+            listed = ", ".join(f"{path} {kind}s" for path, kind in makes.items())
+            raise DataError(f"splits.{name}: {listed}; a split holds one kind of record, so make one of each")
+
+
+def splits(config: Config, given: Splits) -> dict[str, SplitFacts]:
     """The splits that it makes; those cut from another one are held out."""
-    cut = {name: True for split in config.splits.values() for name in split.hold_out}
-    return {name: split.held_out for name, split in config.splits.items()} | cut
+    made = {}
+    for name, split in config.splits.items():
+        kind = next((kind for source in split.sources if (kind := source.makes)), None)
+        made |= {part: SplitFacts(True, kind) for part in split.hold_out}
+        made[name] = SplitFacts(split.held_out, kind)
+    return made
 
 
 def sources(config: Config) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """DPO and its relatives: make chosen answers likelier than rejected ones."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -7,14 +8,24 @@ from pydantic import Field, model_validator
 
 from xinglin.config.parts import Above, AtLeastZero, TrainingConfig
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, require_records, sources
 
 if TYPE_CHECKING:
     from xinglin.train.batches import Batches
     from xinglin.train.preference_losses import PreferenceLoss
     from xinglin.train.session import Session
 
-__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "check", "plan", "produces", "run", "sources"]
+__all__ = [
+    "DISTRIBUTED",
+    "PRODUCES",
+    "Config",
+    "check",
+    "check_records",
+    "plan",
+    "produces",
+    "run",
+    "sources",
+]
 
 _NAMES = Literal[
     "sigmoid",
@@ -98,6 +109,12 @@ class Config(TrainingConfig):
             undesirable_weight=self.undesirable_weight or 1.0,
             sft_weight=float(self.loss == "orpo") if sft_weight is None else sft_weight,
         )
+
+
+def check_records(config: Config, records: Mapping[str, str]) -> None:
+    """Refuse splits that hold no preferences."""
+    splits = [config.split, *config.eval_splits]
+    require_records(splits, records, ("preference",), cure="name a split of preferences")
 
 
 def run(config: Config, run: StageRun) -> Outcome:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from xinglin import engines, plugins
 from xinglin.config.base import DataInput, ModelInput, StageConfig
 from xinglin.config.parts import EngineName, Positive
+from xinglin.errors import DataError
 from xinglin.evaluate.predictions import Model, Predictions
 from xinglin.evaluate.runner import compare, evaluate, shown_samples
 from xinglin.evaluate.task import PACKAGE, BenchmarkConfig, Task, build_task
@@ -65,6 +66,18 @@ class Config(StageConfig):
 def check(config: Config, kinds: Mapping[str, tuple[str, ...]]) -> None:
     """Refuse an engine that is not installed."""
     engines.require(config.engine)
+
+
+def check_records(config: Config, records: Mapping[str, str]) -> None:
+    """Refuse splits that a benchmark cannot ask."""
+    for benchmark in config.benchmarks:
+        takes = plugins.load(PACKAGE, benchmark.name).RECORD
+        found = records.get(benchmark.split, takes)
+        if found != takes:
+            raise DataError(
+                f"split '{benchmark.split}' holds {found}s, and benchmark '{benchmark.name}' asks {takes}s; "
+                "name a split of them"
+            )
 
 
 def run(config: Config, run: StageRun) -> Outcome:

@@ -6,9 +6,30 @@ from pydantic import Field
 
 from xinglin.config.parts import AtLeastZero
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._rl import DISTRIBUTED, LIBRARY, PRODUCES, RewardedConfig, check, plan, produces, sources
+from xinglin.stages._rl import (
+    DISTRIBUTED,
+    LIBRARY,
+    PRODUCES,
+    RewardedConfig,
+    check,
+    check_records,
+    plan,
+    produces,
+    sources,
+)
 
-__all__ = ["DISTRIBUTED", "LIBRARY", "PRODUCES", "Config", "check", "plan", "produces", "run", "sources"]
+__all__ = [
+    "DISTRIBUTED",
+    "LIBRARY",
+    "PRODUCES",
+    "Config",
+    "check",
+    "check_records",
+    "plan",
+    "produces",
+    "run",
+    "sources",
+]
 
 
 class Config(RewardedConfig):

@@ -6,9 +6,30 @@ from pydantic import Field, model_validator
 
 from xinglin.config.parts import AtLeastZero, Fraction, Positive
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._rl import DISTRIBUTED, LIBRARY, PRODUCES, KlConfig, check, plan, produces, sources
+from xinglin.stages._rl import (
+    DISTRIBUTED,
+    LIBRARY,
+    PRODUCES,
+    KlConfig,
+    check,
+    check_records,
+    plan,
+    produces,
+    sources,
+)
 
-__all__ = ["DISTRIBUTED", "LIBRARY", "PRODUCES", "Config", "check", "plan", "produces", "run", "sources"]
+__all__ = [
+    "DISTRIBUTED",
+    "LIBRARY",
+    "PRODUCES",
+    "Config",
+    "check",
+    "check_records",
+    "plan",
+    "produces",
+    "run",
+    "sources",
+]
 
 
 class Config(KlConfig):

@@ -1,5 +1,6 @@
 """Continued pretraining: predict every token of documents, of any size, with other splits mixed in."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,12 +11,22 @@ from xinglin.config.base import Config as BaseConfig
 from xinglin.config.parts import Positive, TrainingConfig
 from xinglin.runtime.artifact import Artifact
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, require_records, sources
 
 if TYPE_CHECKING:
     from xinglin.train.corpus import Reading
 
-__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "check", "plan", "produces", "run", "sources"]
+__all__ = [
+    "DISTRIBUTED",
+    "PRODUCES",
+    "Config",
+    "check",
+    "check_records",
+    "plan",
+    "produces",
+    "run",
+    "sources",
+]
 
 
 class Replay(BaseConfig):
@@ -70,6 +81,14 @@ class Config(TrainingConfig):
                 "over_length means nothing for contiguous documents, which are all cut; leave it out"
             )
         return self
+
+
+def check_records(config: Config, records: Mapping[str, str]) -> None:
+    """Refuse splits that hold no text to read."""
+    splits = [config.split, *(replay.split for replay in config.mix), *config.eval_splits]
+    require_records(
+        splits, records, ("document", "conversation"), cure="name a split of documents, or of conversations"
+    )
 
 
 def run(config: Config, run: StageRun) -> Outcome:

@@ -1,5 +1,6 @@
 """Reward model: score answers so that the chosen ones of preferences lie above the rejected ones."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,14 @@ from xinglin.config.parts import AtLeastZero, TrainingConfig
 from xinglin.evaluate.preferences import judge_pairs
 from xinglin.runtime.artifact import interval
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import DISTRIBUTED, plan, sources
+from xinglin.stages._training import DISTRIBUTED, plan, require_records, sources
 
 if TYPE_CHECKING:
     from xinglin.train.batches import Batches
     from xinglin.train.pairs import Pairs
     from xinglin.train.session import Session
 
-__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "plan", "run", "sources"]
+__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "check_records", "plan", "run", "sources"]
 
 PRODUCES = "reward_model"
 
@@ -37,6 +38,12 @@ class Config(TrainingConfig):
                 "continue: same means nothing to a reward model, whose head is new; leave it out"
             )
         return self
+
+
+def check_records(config: Config, records: Mapping[str, str]) -> None:
+    """Refuse splits that hold no preferences."""
+    splits = [config.split, *config.eval_splits]
+    require_records(splits, records, ("preference",), cure="name a split of preferences")
 
 
 def run(config: Config, run: StageRun) -> Outcome:

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from xinglin import engines, plugins
 from xinglin.config.base import AnySplit, DataInput, ModelInput, StageConfig
+from xinglin.config.marks import SplitFacts, Splits
 from xinglin.config.parts import EngineName, Positive
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.prompts import Prompt, prompt_of
@@ -34,7 +35,7 @@ from xinglin.stages._rewards import LIBRARY, Rewards
 if TYPE_CHECKING:
     from xinglin.engines import Engine
 
-__all__ = ["LIBRARY", "PRODUCES", "Config", "check", "plan", "run", "sources"]
+__all__ = ["LIBRARY", "PRODUCES", "Config", "check", "check_records", "plan", "run", "sources"]
 
 PRODUCES = "dataset"
 BLOCK_PROMPTS = 32
@@ -113,9 +114,22 @@ def check(config: Config, kinds: Mapping[str, tuple[str, ...]]) -> None:
     engines.require(config.engine)
 
 
-def splits(config: Config, given: Mapping[str, bool]) -> dict[str, bool]:
+def check_records(config: Config, records: Mapping[str, str]) -> None:
+    """Refuse splits that ask nothing, and several kinds."""
+    kinds = {name: records[name] for name in config.splits if name in records}
+    if len(set(kinds.values())) > 1:
+        held = " and ".join(sorted(set(kinds.values())))
+        raise DataError(f"the splits hold {held} records; sample each kind in a stage of its own")
+    if "document" in kinds.values():
+        raise DataError(
+            f"split '{config.splits[0]}' holds documents, which ask nothing; name one with prompts"
+        )
+
+
+def splits(config: Config, given: Splits) -> dict[str, SplitFacts]:
     """Those that are asked, held out where they were."""
-    return {name: given[name] for name in config.splits if name in given}
+    kind = _made(config)
+    return {name: SplitFacts(given[name].held_out, kind) for name in config.splits if name in given}
 
 
 def sources(config: Config) -> dict[str, str]:
@@ -212,16 +226,14 @@ def _kind(config: Config, data: Artifact) -> Kind:
         raise DataError(
             f"{data.folder}: no split '{unknown[0]}'; {plugins.nearest(unknown[0], list(splits))}"
         )
-    kinds = sorted({splits[name]["record"] for name in config.splits})
-    if len(kinds) > 1:
-        raise DataError(
-            f"the splits hold {' and '.join(kinds)} records; sample each kind in a stage of its own"
-        )
-    if kinds == ["document"]:
-        raise DataError(
-            f"split '{config.splits[0]}' holds documents, which ask nothing; name one with prompts"
-        )
-    return kinds[0]
+    check_records(config, {name: split["record"] for name, split in splits.items()})
+    kind: Kind = splits[config.splits[0]]["record"]
+    return kind
+
+
+def _made(config: Config) -> Kind:
+    """The kind of record that it makes."""
+    return "preference" if config.keep == "pairs" else "conversation"
 
 
 def _load(config: Config, run: StageRun, data: Artifact) -> "Engine":
@@ -359,9 +371,8 @@ def _select(
         raise DataError(f"split '{prompts.split}': no prompt gave a record ({why}); {_cure(account, config)}")
     source = {"path": f"{config.data} {prompts.split}", "licence": None, **account.to_json()}
     tally.used = account.rows_used
-    kind: Kind = "preference" if config.keep == "pairs" else "conversation"
     held_out = bool(data.details["splits"][prompts.split].get("held_out"))
-    return describe_split(kind, records=account.records, held_out=held_out, sources=[source]), tally
+    return describe_split(_made(config), records=account.records, held_out=held_out, sources=[source]), tally
 
 
 def _cure(account: SourceAccount, config: Config) -> str:

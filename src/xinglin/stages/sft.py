@@ -1,5 +1,6 @@
 """Supervised fine-tuning: predict the trained messages of conversations."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -9,9 +10,19 @@ from xinglin.config.parts import TrainingConfig
 from xinglin.config.sft import Curriculum, Regulariser
 from xinglin.errors import DataError
 from xinglin.runtime.stage_run import Outcome, StageRun
-from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, require_records, sources
 
-__all__ = ["DISTRIBUTED", "PRODUCES", "Config", "check", "plan", "produces", "run", "sources"]
+__all__ = [
+    "DISTRIBUTED",
+    "PRODUCES",
+    "Config",
+    "check",
+    "check_records",
+    "plan",
+    "produces",
+    "run",
+    "sources",
+]
 
 
 class Config(TrainingConfig):
@@ -46,6 +57,31 @@ class Config(TrainingConfig):
         return self
 
 
+def check_records(config: Config, records: Mapping[str, str]) -> None:
+    """Refuse what the splits' kinds of record rule out."""
+    trained = ("preference",) if config.preferences else ("conversation", "document")
+    cure = (
+        f"preferences: {config.preferences} needs preferences, so name a split of them or leave the key out"
+    )
+    if not config.preferences:
+        cure = "name a split of conversations"
+        if records.get(config.split) == "preference":
+            cure = (
+                "set preferences: chosen to train on the accepted answers, or preferences: hindsight to learn from "
+                f"both, or {cure}"
+            )
+    require_records([config.split], records, trained, cure=cure)
+    watched = (*trained, "conversation", "document")
+    require_records(
+        config.eval_splits, records, watched, cure="name one of conversations, or set preferences too"
+    )
+    if config.regulariser:
+        split = config.regulariser.split
+        require_records(
+            [split], records, ("document",), cure="regulariser.split needs documents; name a split of them"
+        )
+
+
 def run(config: Config, run: StageRun) -> Outcome:
     """Conversations in, a model that answers out."""
     from xinglin.models.forgetting import Forgetting
@@ -67,7 +103,7 @@ def run(config: Config, run: StageRun) -> Outcome:
 
 
 def _check_splits(config: Config, run: StageRun) -> None:
-    """Refuse what the splits' kinds of record rule out, before the model is loaded.
+    """Refuse splits that cannot be used, before the model is loaded.
 
     Raises:
         DataError: names the split and the cure.
@@ -75,25 +111,11 @@ def _check_splits(config: Config, run: StageRun) -> None:
     from xinglin.data.splits import split_file
 
     data = run.artifact(config.data or "")
-
-    def kind(split: str) -> str:
-        split_file(data, split)
-        return data.details["splits"][split]["record"]
-
-    for split in (config.split, *config.eval_splits):
-        if kind(split) == "preference" and not config.preferences:
-            raise DataError(
-                f"split '{split}' holds preferences; set preferences: chosen to train on the accepted answers, or "
-                "preferences: hindsight to learn from both, or name a split of conversations"
-            )
-    if config.preferences and kind(config.split) != "preference":
-        raise DataError(
-            f"preferences: {config.preferences}, but split '{config.split}' holds {kind(config.split)}s; "
-            "name a split of preferences, or leave the key out"
-        )
+    splits = data.details["splits"]
+    check_records(config, {name: split["record"] for name, split in splits.items()})
     if config.regulariser:
-        text = config.regulariser.split
-        if kind(text) != "document" or data.details["splits"][text]["held_out"]:
+        split_file(data, config.regulariser.split)
+        if splits[config.regulariser.split]["held_out"]:
             raise DataError(
-                f"regulariser.split '{text}' is no split of documents to train on; name one that is not held out"
+                f"regulariser.split '{config.regulariser.split}' is held out for evaluation; name one that is not"
             )

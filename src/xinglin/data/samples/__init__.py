@@ -34,6 +34,15 @@ _SETS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     )
 }
 
+_OTHERS = {
+    "documents": "document",
+    "exam": "question",
+    "preferences": "preference",
+    "preferences_dev": "preference",
+}
+KINDS = {name: _OTHERS.get(name, "conversation") for name in _SETS}
+"""The kind of record that each holds."""
+
 
 def names() -> tuple[str, ...]:
     """The data sets of the demo world."""
