@@ -143,18 +143,20 @@ def members(path: Path) -> list[File]:
 
 def damaged(value: Any) -> bool:
     """Whether a value holds text that UTF-8 cannot carry: bytes that did not decode, or half a character."""
-    parts = [value]
+    parts, texts = [value], []
     while parts:
         part = parts.pop()
         if isinstance(part, str):
-            try:
-                part.encode()
-            except UnicodeEncodeError:
-                return True
+            texts.append(part)
         elif isinstance(part, dict):
-            parts += [*part, *part.values()]
+            texts += part
+            parts += part.values()
         elif isinstance(part, list):
             parts += part
+    try:
+        " ".join(texts).encode()
+    except UnicodeEncodeError:
+        return True
     return False
 
 

@@ -33,8 +33,8 @@ def turns(text: str) -> list[Turn]:
     if at := _START.match(text):
         text = text[at.end() :]
     for pattern in (_TAG, _LINE):
-        marks = list(pattern.finditer(text))
-        if marks and not text[: marks[0].start()].strip():
+        if pattern.match(text):
+            marks = list(pattern.finditer(text))
             ends = [mark.start() for mark in marks[1:]] + [len(text)]
             return [
                 Turn(_role(mark), text[mark.end() : end].strip())

@@ -6,8 +6,9 @@
 
 The list may also be called ``conversations`` or ``conversation`` (DISC-Med-SFT), or be two: a ``prompt``, whose answers
 are not trained, and a ``completion`` (TRL). A ``system`` key may stand beside it. ``train: false`` (or OpenAI's
-``weight: 0``) keeps a message out of the loss; any other ``weight`` says how much each of its tokens counts. Reasoning may
-stand in ``content`` as ``<think>…</think>`` or in a field of its own (``reasoning_content``, ``reasoning``, ``thinking``). Tools are described and called as OpenAI's are:
+``weight: 0``) keeps a message out of the loss; any other ``weight`` says how much each of its tokens counts. Reasoning
+may stand in ``content`` as ``<think>…</think>`` or in a field of its own (``reasoning_content``, ``reasoning``,
+``thinking``). Tools are described and called as OpenAI's are:
 
     {"tools": [{"type": "function", "function": {"name": "lookup", "parameters": {…}}}],
      "messages": [{"role": "user", "content": "布洛芬多少钱？"},
