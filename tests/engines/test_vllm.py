@@ -6,11 +6,10 @@ from transformers import LlamaConfig
 
 from xinglin import engines
 from xinglin.data.records import Message
-from xinglin.data.rendering import Renderer
 from xinglin.engines.transformers import TransformersEngine
 from xinglin.errors import DataError, ModelError
 from xinglin.models.decoding import Sampling
-from xinglin.models.vllm import VllmModel, _cache_bytes, seed_number
+from xinglin.models.vllm import _cache_bytes, seed_number
 
 QUESTIONS = ["你好", "Which drug is first-line for hypertension?", "孕妇发热怎么办？请说明。", "chest pain"]
 
@@ -148,32 +147,3 @@ def test_what_vllm_cannot_do_is_refused(engine):
         engine.generate([ask("hello")], max_new_tokens=1020)
     with pytest.raises(ModelError, match=r"temperature 0\.001 is too low"):
         engine.sample([ask("hello")], [[(0,)]], max_new_tokens=4, temperature=0.001)
-
-
-@quiet
-@pytest.mark.parametrize("architecture", ["qwen3", "llama", "glm4"])
-def test_answers_follow_the_weights_that_are_given(engine, oracle, tiny, tokenizer, architecture):
-    """A model without weights of its own answers with each set that it is handed, tied heads included."""
-    from xinglin.models.merged import merged_weights
-
-    renderer = Renderer(tokenizer, template="chatml")
-    models = [tiny(architecture, seed=seed) for seed in (1, 2)]
-    sampler = VllmModel.without_weights(
-        models[0].config,
-        architecture=type(models[0]).__name__,
-        dtype=torch.float32,
-        tokens=1024,
-        longest=256,
-    )
-    prompts = [renderer.prompt_ids(ask(question)) for question in QUESTIONS]
-    greedy = Sampling(12, renderer.stop_ids, temperature=0)
-    for model in models:
-        sampler.load(merged_weights(model))
-        answers = sampler.sample(prompts, [[(0,)]] * 4, sampling=greedy)
-        expected = TransformersEngine(model, renderer).sample(
-            [ask(q) for q in QUESTIONS], [[(0,)]] * 4, max_new_tokens=12, temperature=0
-        )
-        texts = [
-            tokenizer.decode(a.ids[: -1 if a.stopped else None], skip_special_tokens=True) for (a,) in answers
-        ]
-        assert [text.strip() for text in texts] == [answer.text for (answer,) in expected]

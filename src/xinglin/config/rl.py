@@ -39,8 +39,11 @@ class RolloutConfig(TrainingConfig):
     """Sample from the most likely tokens that together have this probability."""
     top_k: Positive | None = None
     """Sample from this many of the most likely tokens."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What writes the answers: the model itself, or vLLM with its weights, where that is installed."""
     generation_tokens: Positive = 32768
-    """Bounds answers x (prompt + max_new_tokens) of a generated batch. Changes speed and memory."""
+    """Bounds answers x (prompt + max_new_tokens) of a generated batch; with ``vllm`` the tokens that its key-value
+    cache has room for. Changes speed and memory."""
 
     reward_low: float = -10.0
     """The sum of the rewards is clipped to at least this, which is also what a veto gives."""
@@ -83,6 +86,17 @@ class RolloutConfig(TrainingConfig):
         if self.tuning == "lora" and self.lora.init in ("pissa", "olora"):
             raise ValueError(
                 f"lora.init {self.lora.init} changes the base, which is the reference here; use default"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _engine_can(self) -> "RolloutConfig":
+        if self.engine == "vllm" and self.quantization != "none":
+            raise ValueError("engine: vllm takes no weights that are quantized; set engine: transformers")
+        if self.engine == "vllm" and self.generation_tokens < self.max_tokens:
+            raise ValueError(
+                f"generation_tokens {self.generation_tokens} has no room for one sequence of max_tokens "
+                f"{self.max_tokens}, which vLLM needs; raise it"
             )
         return self
 

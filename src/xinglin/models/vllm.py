@@ -5,6 +5,7 @@ together depends on the requests alone, so that the same requests get the same a
 """
 
 import copy
+import gc
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -25,8 +26,14 @@ _BLOCK = 128
 """Tokens of the largest block that a key-value cache is cut into (on CPUs; 16 on GPUs)."""
 
 
+_open: list[Any] = []
+"""The model that is there, if any."""
+
+
 class VllmModel:
     """A causal language model in vLLM. Token ids in, token ids and log-probabilities out.
+
+    There is one at a time in a process, of which vLLM keeps global state: a new one ends the one before it.
 
     Args:
         folder: a full model in Hugging Face's layout, or the name of one on the hub.
@@ -54,6 +61,7 @@ class VllmModel:
         prepare_vllm()
         from vllm import LLM  # type: ignore[missing-import]
 
+        _end_the_one_before()
         try:
             self.llm: Any = LLM(
                 model=folder,
@@ -74,6 +82,7 @@ class VllmModel:
             raise ModelError(
                 f"{folder}: vLLM cannot run this model ({reason}); set engine: transformers"
             ) from error
+        _open.append(self.llm)
 
     @classmethod
     def without_weights(
@@ -164,6 +173,12 @@ class VllmModel:
             engine.abort_request(names)
             raise
         return outputs
+
+
+def _end_the_one_before() -> None:
+    while _open:
+        _open.pop().llm_engine.engine_core.shutdown()
+    gc.collect()  # else it would end, and the new one with it, when its reference cycles are found
 
 
 def _parameters(sampling: Sampling, seed: Seed) -> Any:

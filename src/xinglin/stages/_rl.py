@@ -5,13 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from xinglin import engines
 from xinglin.config.parts import Above, AtLeastZero
 from xinglin.config.rl import RolloutConfig
 from xinglin.errors import DataError
 from xinglin.runtime.stage_run import StageRun
 from xinglin.stages import _training
 from xinglin.stages._rewards import LIBRARY, Rewards
-from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, produces, sources
+from xinglin.stages._training import DISTRIBUTED, PRODUCES, produces, sources
 
 __all__ = [
     "DISTRIBUTED",
@@ -45,10 +46,16 @@ class KlConfig(RewardedConfig):
     """How fast it is steered: the coefficient changes by at most 0.2 of this at a rollout."""
 
 
+def check(config: RolloutConfig, kinds: Mapping[str, tuple[str, ...]]) -> None:
+    """What any training refuses, and an engine that is not installed."""
+    _training.check(config, kinds)
+    engines.require(config.engine)
+
+
 def check_records(config: RolloutConfig, records: Mapping[str, str]) -> None:
     """Refuse splits that ask nothing, and prompts of two kinds."""
     splits = [config.split, *config.eval_splits]
-    prompts = ("conversation", "preference", "question")
+    prompts = ("conversation", "preference", "rating", "question")
     _training.require_records(splits, records, prompts, cure="it asks nothing; name a split of prompts")
     kinds = {split: records[split] for split in splits if split in records}
     if len(set(kinds.values())) > 1:

@@ -240,11 +240,13 @@ def _work(config: TrainingConfig, facts: Mapping[str, Any]) -> Work:
 def _with_rollout(work: Work, config: RolloutConfig) -> Work:
     """What reinforcement learning has in memory beside the policy."""
     answers = config.rollout_prompts * config.answers_per_prompt
+    reference, vllm = config.tuning != "lora", config.engine == "vllm"
+    most = config.generation_tokens
     return replace(
         work,
         adapters=2 if getattr(config, "value", None) == "adapter" else 1,
-        copies=0 if config.tuning == "lora" else 1,  # the reference
-        generated_tokens=min(config.generation_tokens, answers * config.max_tokens),
+        copies=reference + vllm,
+        generated_tokens=most if vllm else min(most, answers * config.max_tokens),
     )
 
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from xinglin.data.packing import Packed
 from xinglin.data.rendering import Renderer
 from xinglin.errors import Interrupted, RewardError
-from xinglin.models.attention import attention
-from xinglin.models.decoding import Answer, Sampling, Seed, sample_answers
+from xinglin.models.decoding import Answer, Seed
 from xinglin.models.packed import PackedModel
 from xinglin.rewards import RuleConfig, Sample, Scoring
 from xinglin.runtime.progress import progress
@@ -21,32 +20,26 @@ from xinglin.train.processes import gather_rows
 from xinglin.train.rl.actor import Actor, Reference
 from xinglin.train.rl.prompts import Asked
 from xinglin.train.rl.rollout import Rollout, mean_and_deviation
+from xinglin.train.rl.sampler import Sampler, sampler_gap
 from xinglin.train.rl.steps import pack_answers, plan_of
 from xinglin.train.sharding import put_together
 
 
 @dataclass
 class Policy:
-    """A model with everything that its answers go through.
-
-    Built before ``packed_attention``, in which it works.
-    """
+    """A model with everything that its answers go through. It works in ``packed_attention``."""
 
     actor: Actor
     reference: Reference | None
     scoring: Scoring
     renderer: Renderer
-    sampling: Sampling
+    sampler: Sampler
     accelerator: Accelerator
-    generation_tokens: int
     micro_batch_tokens: int
     share: bool
     """Whether answers to one prompt are computed behind one copy of it."""
     missing_stop_penalty: float
     stop_requested: Callable[[], bool]
-
-    def __post_init__(self) -> None:
-        self.own_attention = str(self.actor.core.config._attn_implementation)
 
     def roll_out(
         self, asked: Sequence[Asked], seeds: Sequence[Sequence[Seed]], *, measured: Sequence[str]
@@ -57,6 +50,8 @@ class Policy:
             seeds: for each prompt, of its answers; the same number for all.
             measured: of ``log_probs``, ``entropy``, ``values``, ``reference``.
         """
+        if self.sampler.foreign:
+            measured = (*dict.fromkeys((*measured, "log_probs")),)
         with self._at_rest():
             answers = self._answers(asked, seeds)
             flat = [answer for group in answers for answer in group]
@@ -70,6 +65,8 @@ class Policy:
         }
         if entropy is not None:
             rollout.facts["entropy"] = float(entropy.mean())
+        if self.sampler.foreign:
+            rollout.facts["sampler_gap"] = sampler_gap(flat, numbers["log_probs"], self.sampler.sampling)
         if {"log_probs", "reference"} <= set(numbers):
             kl = numbers["log_probs"] - numbers["reference"]
             rollout.facts["kl"] = float(kl.sum()) / len(rollout)
@@ -96,14 +93,9 @@ class Policy:
             if processes == 1 and self.stop_requested():  # several stop together, after the step
                 raise Interrupted("between answers")
 
-        with attention(self.actor.core, self.own_attention), progress(len(mine), "answering") as bar:
-            found = sample_answers(
-                self.actor.core,
-                [asked[index].ids for index in mine],
-                [seeds[index] for index in mine],
-                sampling=self.sampling,
-                batch_tokens=self.generation_tokens,
-                progress=advance,
+        with progress(len(mine), "answering") as bar:
+            found = self.sampler(
+                [asked[index].ids for index in mine], [seeds[index] for index in mine], progress=advance
             )
         return self._together(list(zip(mine, found, strict=True)))
 

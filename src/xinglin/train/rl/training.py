@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from xinglin.config.rl import RolloutConfig
 from xinglin.data.encoding import Encoded
 from xinglin.data.records import Kind
 from xinglin.data.splits import read_split, split_file
-from xinglin.errors import DataError, ModelError
+from xinglin.errors import DataError, ModelError, TrainingError
 from xinglin.evaluate.statistics import sign_flip
 from xinglin.models.decoding import Sampling, Seed
 from xinglin.models.reward import share_or_load
@@ -35,6 +36,7 @@ from xinglin.train.rl.objective import Objective
 from xinglin.train.rl.policy import Policy
 from xinglin.train.rl.prompts import Asked, Prompts, read_prompts
 from xinglin.train.rl.rollout import Rollout, rounded
+from xinglin.train.rl.sampler import OwnSampler, Sampler, VllmSampler
 from xinglin.train.rl.steps import Layout, RolloutSteps
 from xinglin.train.session import Session, open_session
 from xinglin.train.state import State
@@ -155,19 +157,33 @@ def _policy(
         reference=Reference(actor) if compared else None,
         scoring=_scoring(session, config, rewards, kind),
         renderer=session.renderer,
-        sampling=Sampling(
-            config.max_new_tokens,
-            session.renderer.stop_ids,
-            config.temperature,
-            config.top_p,
-            config.top_k,
-        ),
+        sampler=_sampler(session, config),
         accelerator=session.accelerator,
-        generation_tokens=config.generation_tokens,
         micro_batch_tokens=_micro_batch_tokens(config),
         share=_share(session, config),
         missing_stop_penalty=config.missing_stop_penalty,
         stop_requested=session.run.stop_requested,
+    )
+
+
+def _sampler(session: Session, config: RolloutConfig) -> Sampler:
+    sampling = Sampling(
+        config.max_new_tokens, session.renderer.stop_ids, config.temperature, config.top_p, config.top_k
+    )
+    if config.engine == "transformers":
+        return OwnSampler(session.core, sampling, batch_tokens=config.generation_tokens)
+    if session.accelerator.num_processes > 1:
+        raise TrainingError(
+            "engine vllm answers in one process; start without torchrun, or set engine: transformers"
+        )
+    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": session.core.dtype}
+    return VllmSampler(
+        session.adapted,
+        session.core,
+        sampling,
+        dtype=kinds[str(session.accelerator.mixed_precision)],
+        tokens=config.generation_tokens,
+        longest=config.max_tokens,
     )
 
 
