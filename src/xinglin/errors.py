@@ -8,6 +8,7 @@ XinglinError            one message that names the place, the value and the cure
 ├── CheckpointError     a checkpoint or artifact whose bytes are not what was written
 ├── RunError            a run folder that cannot be used
 ├── RewardError         a reward that cannot be computed
+├── EndpointError       a model behind an endpoint that cannot be asked
 └── TrainingError       training that cannot go on (non-finite loss, no trainable token)
 Interrupted             Ctrl-C or SIGTERM arrived and everything is saved; exit code 130
 """
@@ -67,6 +68,10 @@ class RunError(XinglinError):
 
 class RewardError(XinglinError):
     """A reward that cannot be computed: nobody answers, or not with a number."""
+
+
+class EndpointError(XinglinError):
+    """A model behind an endpoint that cannot be asked: no key, unknown, out of money, or gone."""
 
 
 class TrainingError(XinglinError):

@@ -54,6 +54,11 @@ def launch(variables: Mapping[str, str] = os.environ) -> Launch:
     return Launch(int(rank), processes, int(local_rank), int(local_processes), address)
 
 
+def secret_of(variable: str) -> str | None:
+    """The value of an environment variable that holds a key; None if it is not set. It is never shown."""
+    return os.environ.get(variable)
+
+
 def visible_gpus() -> int:
     """How many GPUs a process may use, asked of the system and not of torch, whose import takes seconds."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
