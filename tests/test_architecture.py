@@ -17,6 +17,7 @@ EVERY_FILE = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmar
 PLUGINS = (
     "xinglin.stages",
     "xinglin.data.containers",
+    "xinglin.data.deidentify.detectors",
     "xinglin.data.formats",
     "xinglin.data.filters",
     "xinglin.evaluate.benchmarks",

@@ -1,0 +1,90 @@
+"""Where personal data stand in a text."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
+
+from xinglin import plugins
+from xinglin.data.deidentify.spans import Span, resolve
+from xinglin.data.writing.language import contains_chinese
+
+PACKAGE = "xinglin.data.deidentify.detectors"
+DETECTORS: tuple[ModuleType, ...] = tuple(plugins.load(PACKAGE, name) for name in plugins.names(PACKAGE))
+TYPES: dict[str, tuple[str, str]] = {
+    type: labels for detector in DETECTORS for type, labels in detector.LABELS.items()
+}
+"""Every type that detectors find, and its name in Chinese and English placeholders."""
+
+_OWNERS: dict[re.Pattern[str], int] = {}
+for _index, _detector in enumerate(DETECTORS):
+    for _hint in _detector.HINTS:
+        _OWNERS[_hint] = _OWNERS.get(_hint, 0) | 1 << _index
+_HINTS = tuple((hint.search, owners) for hint, owners in _OWNERS.items())
+"""Each hint once, and the detectors it is for, as bits."""
+
+_PIECE = 1000
+"""Characters."""
+_CHINESE_ONLY = sum(
+    1 << index for index, detector in enumerate(DETECTORS) if getattr(detector, "CHINESE", False)
+)
+
+_WIDE = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff20\uff0b\uff0d\uff0e\uff3f]")
+_NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F) if _WIDE.match(chr(wide))}
+
+
+def narrowed(text: str) -> str:
+    """Full-width letters and digits as half-width ones, as detectors read them; the length stays."""
+    return text.translate(_NARROW) if _WIDE.search(text) else text
+
+
+def found_by_rules(text: str, *, types: frozenset[str]) -> list[tuple[Span, int]]:
+    """Every span of ``types`` that a detector finds, with the detector's rank; they may overlap."""
+    text = narrowed(text)
+    return [
+        (Span(span.type, span.start + offset, span.end + offset), detector.RANK)
+        for offset, piece in _pieces(text)
+        for detector in _worth_asking(piece)
+        if not types.isdisjoint(detector.LABELS)
+        for span in detector.find(piece)
+        if span.type in types
+    ]
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """Whole lines of a long text, with where they begin: a book is mostly pages that no detector need read."""
+    start = 0
+    while len(text) - start > 2 * _PIECE and (end := text.find("\n", start + _PIECE) + 1):
+        yield start, text[start:end]
+        start = end
+    yield start, text[start:] if start else text
+
+
+def _worth_asking(text: str) -> list[ModuleType]:
+    """The detectors whose hints are found in ``text``; one that several share is looked for once."""
+    asked, skipped = 0, _CHINESE_ONLY if text.isascii() else 0
+    for search, owners in _HINTS:
+        if owners & ~(asked | skipped) and search(text):
+            asked |= owners
+    return [detector for index, detector in enumerate(DETECTORS) if asked >> index & 1] if asked else []
+
+
+def scan(text: str, *, types: frozenset[str] | None = None) -> list[Span]:
+    """Personal data in ``text``: spans in order that do not overlap.
+
+    Args:
+        types: what to look for. None: every type.
+    """
+    return resolve(found_by_rules(text, types=types or frozenset(TYPES)))
+
+
+@cache
+def detector_of(type: str, *, chinese: bool) -> ModuleType | None:
+    """Who invents a value of ``type``; None for a type that no detector has."""
+    able = [detector for detector in DETECTORS if type in detector.LABELS]
+    same = [detector for detector in able if getattr(detector, "CHINESE", chinese) == chinese]
+    return next(iter(same or able), None)
+
+
+def inventor(type: str, value: str) -> ModuleType | None:
+    return detector_of(type, chinese=contains_chinese(value))
