@@ -120,15 +120,12 @@ EXAMPLES: dict[str, list] = {
         {"QUESTION": "q?", "CONTEXTS": ["c"], "final_decision": "yes", "LONG_ANSWER": "l", "YEAR": "2011"},
         {"question": "q?", "context": {"contexts": ["c"]}, "final_decision": "maybe", "long_answer": "l"},
     ],
+    "rating": [  # KTO: as conversations they would teach the bad answers
+        {"messages": MESSAGES, "label": True},
+        {"prompt": "感冒", "completion": "吃药", "label": False},
+        {"prompt": MESSAGES[:1], "completion": MESSAGES[1:], "label": "False"},
+        {"instruction": "感冒", "input": "", "output": "吃药", "kto_tag": False},
+    ],
     "book": [{"书名": "甲", "目录": "", "篇名": "大枣", "内容": "内容：味甘，平。"}],
     "text": [{"text": "感冒由病毒引起。", "meta": {"score": 1}}, "氨肽素\n剂型:片剂：0.2g\n禁忌证:尚不明确。"],
 }  # fmt: skip
-
-LABELLED = [
-    {"messages": MESSAGES, "label": True},
-    {"prompt": "感冒", "completion": "吃药", "label": False},
-    {"prompt": MESSAGES[:1], "completion": MESSAGES[1:], "label": False},
-    {"instruction": "感冒", "input": "", "output": "吃药", "kto_tag": False},
-    {"query": "感冒", "response": "吃药", "label": "False"},
-]
-"""KTO: whether an answer is good. As conversations they would teach the bad ones."""

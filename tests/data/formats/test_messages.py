@@ -142,4 +142,4 @@ def test_empty_system_message_is_dropped_and_counted(read_rows):
 def test_labelled_feedback_is_not_taken_for_a_demonstration(read_rows):
     """KTO rows mark bad answers by ``label: false``; training on them would teach the bad answer."""
     good = {"messages": [user("a"), assistant("b")]}
-    assert read_rows([good, {**good, "label": False}]).reasons == {"unknown_format": 1}
+    assert read_rows([good, {**good, "label": False}]).reasons == {"wrong_record_kind": 1}

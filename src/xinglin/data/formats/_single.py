@@ -1,5 +1,6 @@
 """A question and its answer, with what came before them, as one conversation."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,8 +21,17 @@ class HistoryOptions(Config):
     times over."""
 
 
+def is_one(value: Any) -> bool:
+    """Whether a column holds one value, or a list of one."""
+    if isinstance(value, list):
+        return len(value) == 1 and not isinstance(value[0], list | dict)
+    return not isinstance(value, dict)
+
+
 def answered(value: Any, place: str) -> str:
-    """The text of an answer. Raises: Reject, for one that is empty or only an address."""
+    """The text of an answer, or a number as text. Raises: Reject, for one that is empty or only an address."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value) if math.isfinite(value) else ""
     said = _turns.text(value, place)
     if not said.strip():
         raise Reject("no_answer", f"{place} is empty")

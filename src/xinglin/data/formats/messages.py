@@ -33,9 +33,9 @@ def matches(row: Row) -> bool:
     """A row with ``chosen`` is a preference; one with a true-or-false ``label`` (KTO) may be a bad example."""
     if not isinstance(row, dict) or "chosen" in row or _turns.judged(row):
         return False
-    return (
-        row.get("messages") == [] or _halves(row) or any(_turns.speaks(row.get(key), "role") for key in KEYS)
-    )
+    listed = [row[key] for key in KEYS if key in row]
+    named = any(_turns.speaks(rows, "role") and not _turns.speaks(rows, "from") for rows in listed)
+    return row.get("messages") == [] or named or _halves(row)
 
 
 def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Conversation | Repair]:

@@ -85,11 +85,5 @@ def _pair(row: dict[str, Any]) -> tuple[str, str] | None:
     for asked, answered in PAIRS:
         if asked in low and answered in low and not (OTHERS - {asked}) & low.keys():
             pair = low[asked], low[answered]
-            return pair if all(_is_one(row[key]) for key in pair) else None
+            return pair if all(_single.is_one(row[key]) for key in pair) else None
     return None
-
-
-def _is_one(value: Any) -> bool:
-    return not isinstance(value, list | dict) or (
-        isinstance(value, list) and len(value) == 1 and not isinstance(value[0], list | dict)
-    )

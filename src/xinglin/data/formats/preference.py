@@ -65,7 +65,8 @@ def matches(row: Row) -> bool:
         and "options" not in row
     ):
         return True
-    return "instruction" in row and isinstance(row.get("output"), list) and len(row["output"]) == 2
+    two = isinstance(row.get("output"), list) and len(row["output"]) == 2
+    return "instruction" in row and two and not _turns.judged(row)
 
 
 def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Preference]:

@@ -17,6 +17,9 @@ RECORD = "conversation"
 UNIT = "row"
 KEYS = (("questions", "answers"), ("question", "answer"))
 
+OTHERS = {"options", "option", "opa", "A", "chosen"}
+"""Columns by which a row is an exam question or a preference."""
+
 
 class Options(Config):
     """This format has no options."""
@@ -48,15 +51,11 @@ def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Con
 
 def _keys(row: dict[str, Any]) -> tuple[str, str] | None:
     """Lists of one text on both sides are left to ``pairs``."""
+    if OTHERS & row.keys():
+        return None
     for asked, given in KEYS:
-        if asked in row and given in row and isinstance(row[asked], list) and "options" not in row:
-            if "chosen" in row or (_is_one(row[asked]) and _is_one(row[given])):
+        if asked in row and given in row and isinstance(row[asked], list):
+            if _single.is_one(row[asked]) and _single.is_one(row[given]):
                 return None
             return asked, given
     return None
-
-
-def _is_one(value: Any) -> bool:
-    return not isinstance(value, list | dict) or (
-        isinstance(value, list) and len(value) == 1 and not isinstance(value[0], list | dict)
-    )
