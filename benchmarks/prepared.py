@@ -8,6 +8,7 @@ reward/         (PPO) a reward adapter on that model;  reward_merged/  the same 
 """
 
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,10 +17,23 @@ from typing import Any
 
 MAX_TOKENS = 1000
 ROWS_PER_STEP = 8
-DATA = Path("../shared/data/train/medicalgpt")
+DATA = Path("../shared/data/train")
+DIALOGUES = "medicalgpt/medical_sft_1K_format.jsonl"
 SOURCES = {
-    "conversation": (DATA / "medical_sft_1K_format.jsonl", "sample:dialogues"),
-    "preference": (DATA / "dpo_zh_500.jsonl", "sample:preferences"),
+    "conversation": ([DIALOGUES], "sample:dialogues"),
+    "preference": (["medicalgpt/dpo_zh_500.jsonl"], "sample:preferences"),
+    "prepare": (
+        [
+            DIALOGUES,
+            "medicalgpt/sharegpt_zh_1K_format.jsonl",
+            "medicalgpt/Belle_open_source_1k.v2023-06.json",
+            "huatuo-bencao/llama_data.json",
+            "huatuo-bencao/liver_cancer.json",
+            "zhongjing/huatuo26M_test.json",
+            "chatdoctor/chatdoctor5k.json",
+        ],
+        "sample:dialogues",
+    ),
 }
 """Real rows where they are at hand, else those that come with xinglin."""
 SHAPES: dict[str, dict[str, Any]] = {
@@ -52,9 +66,12 @@ def prepare(folder: Path, task: str, *, size: str, rows: int) -> Prepared:
     from xinglin.data.rendering import Renderer
 
     kind = "preference" if task in ("reward", "dpo") else "conversation"
-    real, packaged = SOURCES[kind]
-    source = str(real) if real.is_file() else packaged
-    records = list(_records(source, kind, folder))
+    names, packaged = SOURCES[task if task in SOURCES else kind]
+    real = [str(DATA / name) for name in names]
+    sources = real if all(Path(path).is_file() for path in real) else [packaged]
+    records = [record for source in sources for record in _records(source, kind, folder)]
+    if len(sources) > 1:
+        random.Random(0).shuffle(records)
     tokenizer = _model(folder / "model", records, SHAPES[size])
     renderer = Renderer(tokenizer)
     kept = [row for row in _encoded(renderer, records, kind) if row[1]["length"] <= MAX_TOKENS]
@@ -70,7 +87,7 @@ def prepare(folder: Path, task: str, *, size: str, rows: int) -> Prepared:
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     if task == "ppo":
         _reward_model(folder)
-    return Prepared(source, len(chosen), sum(_useful(row, task) for _, row in chosen))
+    return Prepared(", ".join(sources), len(chosen), sum(_useful(row, task) for _, row in chosen))
 
 
 def _records(source: str, kind: Any, folder: Path) -> Iterator[Any]:

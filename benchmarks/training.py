@@ -42,8 +42,8 @@ SCRIPTS = {
     FACTORY: "with_llamafactory.py",
 }
 ROWS = {
-    "8m": {"sft": 200, "reward": 48, "dpo": 48, "grpo": 16, "ppo": 64, "prepare": 1000},
-    "60m": {"sft": 96, "reward": 16, "dpo": 16, "grpo": 8, "ppo": 32, "prepare": 1000},
+    "8m": {"sft": 200, "reward": 48, "dpo": 48, "grpo": 16, "ppo": 64, "prepare": 8000},
+    "60m": {"sft": 96, "reward": 16, "dpo": 16, "grpo": 8, "ppo": 32, "prepare": 8000},
 }
 OURS = ("xinglin", "2048")
 

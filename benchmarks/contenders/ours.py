@@ -67,12 +67,15 @@ def source(job: Job) -> dict[str, Any]:
 
 def prepare(job: Job) -> Callable[[], object]:
     """From the JSON Lines file to the first batch, as a training stage does it; what imports take is left out."""
+    import gc
+
     from xinglin.data.packing import Plan, pack
     from xinglin.data.rendering import Renderer
     from xinglin.data.splits import open_shards
     from xinglin.models.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(job.model)
+    gc.freeze()  # as the process does that stages are copied from
 
     def first_batch() -> object:
         path, places = job.folder / "rows.jsonl", [Path(tempfile.mkdtemp(dir=job.folder))]

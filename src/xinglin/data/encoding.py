@@ -11,6 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
+from xinglin.data.bulk import WORTHWHILE_BYTES_PER_TOKEN, BulkEncoder, Disagreement, Tokens
 from xinglin.errors import ModelError
 
 _LEADS = ("", "\n", "：", "a")
@@ -50,7 +51,7 @@ class Encoded:
 class _Unit(NamedTuple):
     text: str
     plain: bool
-    inner: bool
+    inner: bool = False
     """Not the beginning of a text, so it must not get the prefix space that some tokenizers put there."""
 
 
@@ -90,11 +91,16 @@ class SegmentEncoder:
         self._special_token = _any_of(special)
         self._special_starts = tuple({token[0] for token in special})
         self._lock = threading.Lock()
+        self._bulk: BulkEncoder | None = None
+        self._trusted = True
         self._lead = self._find_lead()
 
     def neutral(self, text: str, weight: float) -> list[Segment]:
         """``text`` with every special token that is spelled out in it set apart as plain text."""
-        if not any(start in text for start in self._special_starts):
+        for start in self._special_starts:
+            if start in text:
+                break
+        else:
             return [Segment(text, weight)]
         parts = enumerate(self._special_token.split(text))
         return [Segment(part, weight, plain=at % 2 == 1) for at, part in parts if part]
@@ -104,18 +110,32 @@ class SegmentEncoder:
         found = self._special_token.search(text)
         return found.group() if found else None
 
+    def expect(self, num_bytes: int) -> bool:
+        """Get ready for that much text; returns whether fastokens encodes it, which must pay and change no token."""
+        worthwhile = num_bytes >= WORTHWHILE_BYTES_PER_TOKEN * self.backend.get_vocab_size()
+        with self._lock:
+            if worthwhile and self._trusted and self._bulk is None and not self._lead:
+                self._bulk = BulkEncoder.of(self.backend)
+                self._trusted = self._bulk is not None
+        return self.bulk
+
+    @property
+    def bulk(self) -> bool:
+        """Whether fastokens encodes; from True to False if it was ever wrong, and then what it gave is in doubt."""
+        return self._bulk is not None
+
     def encode(self, rows: Sequence[tuple[Segment, ...]]) -> list[Encoded]:
         """Tokens of many rows of at least one segment each; equal segments are encoded once."""
-        units = [self._units(row) for row in rows]
-        ids = self._encode_units(list(dict.fromkeys(unit for row in units for unit in row)))
-        encoded = []
-        for segments, parts in zip(rows, units, strict=True):
-            tokens = [ids[unit] for unit in parts]
-            weights = np.array([segment.weight for segment in segments], np.float32)
-            encoded.append(
-                Encoded(np.concatenate(tokens), np.repeat(weights, [len(part) for part in tokens]))
-            )
-        return encoded
+        places: dict[_Unit, int] = {}
+        units = (unit for row in rows for unit in self._units(row))
+        order = np.fromiter((places.setdefault(unit, len(places)) for unit in units), np.int64)
+        ids, starts = self._encode_units(list(places))
+        lengths = np.diff(starts)[order]
+        ends = np.cumsum(lengths)
+        tokens = ids[np.arange(lengths.sum()) + np.repeat(starts[order] - (ends - lengths), lengths)]
+        weights = np.repeat(np.array([part.weight for row in rows for part in row], np.float32), lengths)
+        cuts = [0, *ends[np.cumsum([len(row) for row in rows], dtype=np.int64) - 1].tolist()]
+        return [Encoded(tokens[start:end], weights[start:end]) for start, end in pairwise(cuts)]
 
     def visible(self, encoded: Encoded) -> list[list[str | bool | float]]:
         """``[text, trained]`` runs of one row, decoded from its tokens: the mask as a person can check it.
@@ -130,10 +150,12 @@ class SegmentEncoder:
         return [[text[len(before) :], trained] for trained, (before, text) in runs]
 
     def _units(self, row: tuple[Segment, ...]) -> list[_Unit]:
+        if not self._lead:
+            return [_Unit(text, plain) for text, _, plain in row]
         begins = 1 if row[0].text == self.bos else 0
         return [_Unit(text, plain, at > begins) for at, (text, _, plain) in enumerate(row)]
 
-    def _encode_units(self, units: list[_Unit]) -> dict[_Unit, np.ndarray]:
+    def _encode_units(self, units: list[_Unit]) -> Tokens:
         backend = self.backend
         with self._lock:  # the settings belong to the tokenizer, which threads of a server share
             # Left on by whoever used the tokenizer before; transformers sets them anew at each of its own calls.
@@ -141,32 +163,46 @@ class SegmentEncoder:
                 backend.no_truncation()
             if backend.padding is not None:
                 backend.no_padding()
-            found: dict[_Unit, np.ndarray] = {}
             before = backend.encode_special_tokens
             try:
-                for plain in sorted({unit.plain for unit in units}):
-                    if backend.encode_special_tokens != plain:
-                        backend.encode_special_tokens = plain
-                    found |= self._encode_group([unit for unit in units if unit.plain is plain])
+                return self._encode_groups(units)
             finally:
                 if backend.encode_special_tokens != before:
                     backend.encode_special_tokens = before
-        return found
 
-    def _encode_group(self, units: list[_Unit]) -> dict[_Unit, np.ndarray]:
+    def _encode_groups(self, units: list[_Unit]) -> Tokens:
+        parts: dict[_Unit, np.ndarray] = {}
+        kinds = sorted({unit.plain for unit in units})
+        for plain in kinds:
+            if self.backend.encode_special_tokens != plain:
+                self.backend.encode_special_tokens = plain
+            group = [unit for unit in units if unit.plain is plain]
+            tokens = self._encode_group(group)
+            if len(kinds) == 1:
+                return tokens
+            parts |= zip(group, tokens.parts(), strict=True)
+        return Tokens.joined([parts[unit] for unit in units])
+
+    def _encode_group(self, units: list[_Unit]) -> Tokens:
+        if self._bulk is not None:
+            try:
+                return self._bulk.encode([unit.text for unit in units])
+            except Disagreement as found:
+                print(f"{found}; text is encoded without it from now on, which is slower")
+                self._bulk, self._trusted = None, False
         texts = [self._lead + unit.text if unit.inner else unit.text for unit in units]
         *batch, lead = self.backend.encode_batch_fast([*texts, self._lead], add_special_tokens=False)
-        found = {}
+        parts = []
         for unit, encoding in zip(units, batch, strict=True):
-            ids = np.array(encoding.ids, dtype=np.int32)
-            if unit.inner and self._lead:
-                if ids[: len(lead)].tolist() != lead.ids:
+            ids = encoding.ids
+            if unit.inner:
+                if ids[: len(lead)] != lead.ids:
                     raise ModelError(
                         f"the tokenizer merges {self._lead!r} with the text after it: {unit.text[:40]!r}"
                     )
                 ids = ids[len(lead) :]
-            found[unit] = ids
-        return found
+            parts.append(ids)
+        return Tokens.joined(parts)
 
     def _find_lead(self) -> str:
         """A text to put before an inner segment, and take off again, so that encoding in parts loses nothing.

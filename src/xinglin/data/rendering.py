@@ -17,9 +17,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
-from jinja2 import TemplateError
+from jinja2 import Template, TemplateError
 from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from xinglin.data.encoding import Encoded, Segment, SegmentEncoder
 from xinglin.data.records import Message
@@ -74,11 +74,14 @@ class Renderer:
             self.template_text = tokenizer.get_chat_template()
         self._name = f"'{template}'" if template else "of the tokenizer"
         self._encoder = SegmentEncoder(tokenizer)
+        bos = str(tokenizer.bos_token or "")
+        self._bos = bos if bos != self._encoder.eos else ""
+        """What a text that is rendered already would begin with; '' if that says nothing."""
         self._reader = SkeletonReader(
             self._render,
             name=self._name,
             added_token=self._encoder.added_token,
-            bos=str(tokenizer.bos_token or ""),
+            bos=bos,
             eos=self._encoder.eos,
             thinks=self.reasoning == "keep",
         )
@@ -108,12 +111,13 @@ class Renderer:
             ModelError: there is no template.
         """
         messages = self._as_trained(messages)
+        pieces = [pieces_of(message) for message in messages]
         for index, message in enumerate(messages):
-            if message.role == "assistant" and message.train and not pieces_of(message):
+            if not pieces[index] and message.role == "assistant" and message.train:
                 raise DataError(
                     f"message {index + 1} (assistant) is empty; give it a text or leave the row out"
                 )
-        return self._fill(messages, tools, generation=False)
+        return self._fill(messages, pieces, tools, generation=False)
 
     def keeps_answers(self, messages: Sequence[Message], *, tools: Tools = ()) -> bool:
         """Whether every trained answer is shown, once others follow it, as it is shown when it is the last.
@@ -156,7 +160,7 @@ class Renderer:
     def prompt_segments(self, messages: Sequence[Message], *, tools: Tools = ()) -> tuple[Segment, ...]:
         """``prompt`` in the segments it is encoded in; an answer may be appended to them."""
         untrained = [replace(message, train=False) for message in self._as_trained(messages)]
-        return self._fill(untrained, tools, generation=True)
+        return self._fill(untrained, [pieces_of(message) for message in untrained], tools, generation=True)
 
     def prompt_ids(self, messages: Sequence[Message], *, tools: Tools = ()) -> list[int]:
         """The tokens of ``prompt``: those that stand before the answer when the conversation is trained on."""
@@ -165,6 +169,15 @@ class Renderer:
     def encode(self, rendered: Sequence[tuple[Segment, ...]]) -> list[Encoded]:
         """Tokens and weights of many renderings at once."""
         return self._encoder.encode(rendered)
+
+    def expect(self, num_bytes: int) -> bool:
+        """Get ready to encode that much text; returns ``bulk``."""
+        return self._encoder.expect(num_bytes)
+
+    @property
+    def bulk(self) -> bool:
+        """Whether fastokens encodes; from True to False if it was ever wrong, and then what it gave is in doubt."""
+        return self._encoder.bulk
 
     def visible(self, encoded: Encoded) -> list[list[str | bool | float]]:
         """``[text, trained]`` runs of one row, decoded from its tokens: the mask as a person can check it."""
@@ -180,10 +193,11 @@ class Renderer:
             for message in messages
         ]
 
-    def _fill(self, messages: Sequence[Message], tools: Tools, *, generation: bool) -> tuple[Segment, ...]:
+    def _fill(
+        self, messages: Sequence[Message], pieces: Pieces, tools: Tools, *, generation: bool
+    ) -> tuple[Segment, ...]:
         shape = shape_of(messages, tools)
         self._refuse_special_tokens(messages, shape)
-        pieces = [pieces_of(message) for message in messages]
         rendered = self._render(shape, pieces, generation=generation)
         # The second time with a new skeleton: a template may print today's date, and midnight may have passed.
         for fresh in (False, True):
@@ -214,23 +228,28 @@ class Renderer:
                     owner = part.owner
         return tuple(segments)
 
-    def _render(self, shape: Shape, pieces: Pieces, *, generation: bool, thinking: bool | None = None) -> str:
+    @cached_property
+    def _template(self) -> tuple[Template, dict[str, Any]]:
+        """The template, and what it sees in every rendering."""
         if self.template_text is None:
             known = ", ".join(template_names())
             raise ModelError(f"the tokenizer has no chat template; name one in the recipe: {known}")
-        variables: dict[str, Any] = dict(self.tokenizer.special_tokens_map)
-        variables["enable_thinking"] = self.reasoning == "keep" if thinking is None else thinking
+        # What ``apply_chat_template`` renders with, without the copies that it makes of every message.
+        template = _compile_jinja_template(self.template_text)
+        return template, {**template.globals, **self.tokenizer.special_tokens_map, "documents": None}
+
+    def _render(self, shape: Shape, pieces: Pieces, *, generation: bool, thinking: bool | None = None) -> str:
         try:
-            (rendered,), _ = render_jinja_template(
-                [rows_of(shape, pieces)],
-                tools=json.loads(shape.tools) if shape.tools else None,
-                chat_template=self.template_text,
-                add_generation_prompt=generation,
-                **variables,
-            )
+            template, seen = self._template
+            own = {
+                "messages": rows_of(shape, pieces),
+                "tools": json.loads(shape.tools) if shape.tools else None,
+                "add_generation_prompt": generation,
+                "enable_thinking": self.reasoning == "keep" if thinking is None else thinking,
+            }
+            return "".join(template.root_render_func(template.new_context(seen | own, shared=True)))
         except (TemplateError, TypeError) as error:
             raise DataError(f"the chat template {self._name} refuses the conversation: {error}") from error
-        return rendered
 
     def _check_template(self) -> None:
         try:
@@ -253,6 +272,8 @@ class Renderer:
     def _refuse_special_tokens(self, messages: Sequence[Message], shape: Shape) -> None:
         """Where the template writes them itself, special tokens that data spell could not be told from its own."""
         for index, (message, form) in enumerate(zip(messages, shape.forms, strict=True)):
+            if not (self._bos or form.calls or form.name):
+                continue
             place = f"message {index + 1} ({message.role})"
             self._refuse_bos(message.content, place)
             for text in form.calls if form.name is None else (*form.calls, form.name):
@@ -264,8 +285,7 @@ class Renderer:
             raise DataError(f"{place} spells the special token {token!r}; reword it or leave the row out")
 
     def _refuse_bos(self, text: str, place: str) -> None:
-        bos = self.tokenizer.bos_token
-        if bos and bos != self._encoder.eos and text.lstrip().startswith(str(bos)):
+        if self._bos and text.lstrip().startswith(self._bos):
             raise DataError(
-                f"{place} begins with the bos token {bos!r}, so it is already rendered; give the bare text"
+                f"{place} begins with the bos token {self._bos!r}, so it is already rendered; give the bare text"
             )

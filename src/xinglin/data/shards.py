@@ -39,6 +39,8 @@ class Sequence(NamedTuple):
 MAX_SOURCES = 1024
 """Sources that are told apart; what comes after them is ``OTHER``."""
 OTHER = "other"
+BUFFERED = 256
+"""Sequences that are written together."""
 
 
 class ShardWriter:
@@ -52,7 +54,8 @@ class ShardWriter:
         self._tokens = (folder / "tokens.bin").open("wb")
         self._trained = (folder / "trained.bin").open("wb")
         self._weights = (folder / "weights.bin").open("wb")
-        self._pending = np.zeros(0, dtype=np.bool_)
+        self._added: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+        self._bits = np.zeros(0, dtype=np.bool_)
         self._lengths: list[int] = []
         self._counts: list[int] = []
         self._rows: list[int] = []
@@ -62,22 +65,37 @@ class ShardWriter:
 
     def add(self, ids: npt.NDArray[Any], trained: npt.NDArray[Any], *, row: int, source: str = "") -> None:
         """One sequence, (T,) ids and (T,) mask or weights, made from line ``row``, which came from ``source``."""
-        weights = trained.astype(np.float32)
-        weights[:1] = 0
-        mask = weights > 0
-        if (weights != mask).any():
-            self._weighted.append(len(self._lengths))
-            self._weights.write(weights.tobytes())
-        self._tokens.write(ids.astype(self._dtype).tobytes())
-        self._lengths.append(len(ids))
-        self._counts.append(int(mask.sum()))
+        self._added.append((ids, trained))
         self._rows.append(row)
         name = source if source in self._names or len(self._names) < MAX_SOURCES - 1 else OTHER
         self._sources.append(self._names.setdefault(name, len(self._names)))
-        bits = np.concatenate([self._pending, mask])
+        if len(self._added) == BUFFERED:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write what was added; many sequences at once, since each would cost a dozen calls of numpy."""
+        if not self._added:
+            return
+        first, lengths = len(self._lengths), [len(ids) for ids, _ in self._added]
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        weights = np.concatenate([trained for _, trained in self._added], dtype=np.float32)
+        weights[starts[ends > starts]] = 0
+        mask = weights > 0
+        before = np.concatenate([[0], np.cumsum(mask)])
+        self._counts += (before[ends] - before[starts]).tolist()
+        self._lengths += lengths
+        if (weights != mask).any():
+            for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=first):
+                if (weights[start:end] != mask[start:end]).any():
+                    self._weighted.append(number)
+                    self._weights.write(weights[start:end].tobytes())
+        self._tokens.write(np.concatenate([ids for ids, _ in self._added]).astype(self._dtype).tobytes())
+        bits = np.concatenate([self._bits, mask])
         whole = len(bits) // 8 * 8
         self._trained.write(np.packbits(bits[:whole]).tobytes())
-        self._pending = bits[whole:]
+        self._bits = bits[whole:]
+        self._added.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +106,8 @@ class ShardWriter:
 
     def close(self, **meta: Any) -> dict[str, Any]:
         """Write the index and ``meta.json``; returns what stands in it."""
-        self._trained.write(np.packbits(self._pending).tobytes())
+        self._flush()
+        self._trained.write(np.packbits(self._bits).tobytes())
         self.__exit__()
         lengths = np.asarray(self._lengths, dtype=np.int64)
         np.save(self.folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))

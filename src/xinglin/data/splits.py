@@ -138,7 +138,14 @@ def make_shards(
 
     ``advance`` is called with the number of records that were done since it was called last.
     """
-    atomic.make_folder(folder, lambda aside: _tokenise(path, how, span, aside, advance))
+    bulk = how.renderer.expect(span.end - span.start if span else path.stat().st_size)
+
+    def fill(aside: Path) -> None:
+        _tokenise(path, how, span, aside, advance)
+        if bulk and not how.renderer.bulk:
+            _tokenise(path, how, span, aside, lambda records: None)
+
+    atomic.make_folder(folder, fill)
 
 
 def require_trained(shards: Shards, path: Path) -> None:

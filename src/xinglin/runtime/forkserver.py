@@ -10,6 +10,7 @@ gone, and ends this process and the running stage.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -39,6 +40,8 @@ def serve(status_descriptor: int, preload: list[str]) -> None:
     log = install()
     for module in preload:
         importlib.import_module(module)
+    # Nothing of this is ever garbage: no worker has to look through it, nor to copy it for having looked.
+    gc.freeze()
 
     def tell(message: dict[str, Any]) -> None:
         os.write(status_descriptor, f"{json.dumps(message)}\n".encode())
