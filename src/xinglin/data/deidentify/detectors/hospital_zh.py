@@ -50,17 +50,18 @@ _ORDINAL = re.compile(r"第?[一二三四五六七八九十]{1,3}|第?\d{1,3}")
 _NO_NAME = re.compile(
     r"本地|当地|"
     r"女儿|儿子|[我你您他她它们这那哪什怎吗呢啊吧呀哦嗯么些谁啥每几两俩首另前后隔内外下里边处间为以已所情况现想办出上]|"
-    r"一下|没|话|舱|趟|留|换|性|影响|造影|阴|防护|时期|手术|核酸|考虑|等|时|病|疾|痛|症|药|费|钱|带|约|"
+    r"一下|没|话|舱|癫|痫|癜|癣|瘤|癌|炎|疹|疮|瘫|瘟|白癜风|植发|脱发|整容|血管|配合|救治|决定|忧心|方法|习惯|致|最|较|重视|造成|防止|引起|警惕|本品|仅限|定期|检测|细心|好多|趟|留|换|性|影响|造影|阴|防护|时期|手术|核酸|考虑|等|时|病|疾|痛|症|拿药|买药|用药|药店|药房|费|钱|带|约|"
     r"共|卖|开具|开单|手续|问题|方便|距离|小时|[一二两三四五几]家|[一二两三四五六七八九十]天|网|家|"
     r"治|医|院|科"
 )
 # 301医院, 第3人民医院
-_NUMBERED = re.compile(r"(?<![\d.])(?:第\d{1,3}|\d{3})(?:人民|中心|中医)?医院")
+_NUMBERED = re.compile(r"(?<![\d.])(?:第\d{1,3}|\d{3,4})(?:人民|中心|中医)?医院")
 _PART = re.compile(r"附属|[\u4e00-\u9fff]{0,4}分院")
+_ANY_THERE = re.compile(r"[省市]?(?:大|大型|好|小|正规|当地|本地|各大|三甲|公立|私立)")
 _AND = re.compile(r"院[和与及或]")
 _COUNTY = re.compile(r"[\u4e00-\u9fff]{2,3}?[市县区旗]")
 _NO_COUNTY = re.compile(
-    r"[一二三四]线|发达|沿海|周边|各|这|那|哪|我|你|您|隔壁|邻|外|本|郊|城区|地区|社区|小区|校区|疫区|病区"
+    r"[一二三四]线|发达|沿海|周边|各|这|那|哪|我|你|您|隔壁|邻|城市|外|本|郊|城区|地区|社区|小区|校区|疫区|病区"
 )
 _MAX_PROPER, _MAX_NAME = 8, 24
 
@@ -94,11 +95,13 @@ def _names_one(name: str) -> bool:
     if not name:
         return False
     if place := first_place(name):
-        # 武汉的医院 is cut at 的 and comes here empty; 北京医院 is a name.
+        # 武汉的医院 is cut at 的 and comes here empty; 北京医院 is a name, 武汉大医院 is none.
+        if _ANY_THERE.fullmatch(name, place.end()):
+            return False
         return place.start() == 0 or not _NO_NAME.search(name[: place.start()])
     if (county := _COUNTY.match(name)) and _GENERIC.sub("", county[0]) and not _NO_COUNTY.search(county[0]):
         return True
-    proper = _GENERIC.sub("", name)
+    proper = _GENERIC.sub("", re.sub("中$", "中医", name))
     if not proper:
         return False
     if ordinal := _ORDINAL.fullmatch(proper):

@@ -88,6 +88,8 @@ _ASKED = re.compile(
 _COUNTED = re.compile(r"[\d一二两三四五六七八九十几半每上下这]$")
 _HAN_END = re.compile(r"[\u4e00-\u9fff]$")
 _FUNCTION_WORDS = frozenset("谢向于许时应祝全单连成关管查常门")
+_NEVER_UNKEYED = frozenset("应时祝全查门连成单管解")
+"""Surnames that open a sentence far more often than a name: 患者应平卧."""
 _MORE_TEXT = 12
 
 
@@ -125,7 +127,7 @@ def _before_title(text: str, end: int) -> int | None:
     """Where the name before a title begins: the longest that has the form of one and a word boundary before it."""
     for length in (4, 3, 2):
         start = end - length
-        if start < 0 or not could_be_name(text, start, end):
+        if start < 0 or text[start] in _NEVER_UNKEYED or not could_be_name(text, start, end):
             continue
         if length == 4 and surname_length(text[start:]) != 2:
             continue
@@ -167,6 +169,8 @@ def _is_surname(text: str, start: int, end: int) -> bool:
 
 def _full_name(type: str, text: str, start: int, *, ends: re.Pattern[str] | None = None) -> Iterator[Span]:
     """The full name that begins at ``start``, if it stands before something that ends names."""
+    if not ends and text[start : start + 1] in _NEVER_UNKEYED:
+        return
     for length in (2, 3, 4):
         end = start + length
         if length == 4 and surname_length(text[start:end]) != 2:
