@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from stage_toys import Stages
 from torch.testing import assert_close
 
+from xinglin.errors import DataError
 from xinglin.train.meter import read_rows
 from xinglin.train.preference_losses import LOSSES, REFERENCE_FREE
 
@@ -34,11 +35,18 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dpo")
     pairs = [pair(f"孕妇能用{drug}吗？", "请咨询产科医生。", f"可以用{drug}。") for drug in DRUGS]
     long = [pair("很久以前。" * 60, "是。", "不是。"), *pairs]
-    for name, rows in {"pairs": pairs, "long": long}.items():
+    rated = [
+        {"prompt": row["prompt"], "completion": row[answer], "label": answer == "chosen"}
+        for answer in ("chosen", "rejected")
+        for row in pairs
+    ]
+    for name, rows in {"pairs": pairs, "long": long, "rated": rated}.items():
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     stages = Stages(folder / "run")
-    splits = {name: {"sources": [{"path": str(folder / f"{name}.jsonl")}]} for name in ("pairs", "long")}
+    splits = {
+        name: {"sources": [{"path": str(folder / f"{name}.jsonl")}]} for name in ("pairs", "long", "rated")
+    }
     stages.run("data", {"tokenizer": "base", "splits": splits, "vocabulary": 400, "max_tokens": 64})
     return stages.made["data"]
 
@@ -100,3 +108,25 @@ def test_an_adapter_that_is_trained_on_is_tied_to_its_own_base(stages):
     assert rows[0]["margin"] == pytest.approx(rows[1]["margin"], rel=1e-3)
     assert abs(rows[0]["margin"]) > 1e-3
     assert first.kind == "adapter"
+
+
+def test_kto_learns_from_single_rated_answers(stages):
+    settings = {"split": "rated", "loss": "kto", "batch_size": 14, "epochs": 8}
+    made = train(stages, **settings, eval_split="pairs")
+    rows = read_rows(made.folder / "metrics.jsonl")
+    before, *_, after = [row for row in rows if row["kind"] == "train"]
+    assert after["loss"] < before["loss"] == pytest.approx(0.5, abs=1e-5)
+    assert after["chosen_reward"] > 0 > after["rejected_reward"] and after["accuracy"] > 0.8
+    assert made.details["ratings"] == {"rated": {"good": 7, "bad": 7}}
+    assert [row for row in rows if row["kind"] == "eval"][-1]["accuracy"] > 0.8  # pairs, by the same loss
+    other = train(stages, "off", **settings, reference="adapter_off", micro_batch_tokens=64)
+    known, found = (load_file(each.folder / "adapter_model.safetensors") for each in (made, other))
+    for name, tensor in known.items():
+        assert_close(found[name], tensor, atol=2e-4, rtol=1e-3)
+
+
+def test_ratings_are_for_kto(stages):
+    with pytest.raises(
+        DataError, match="'rated' holds ratings; name a split of preferences, or set loss: kto"
+    ):
+        train(stages, split="rated")

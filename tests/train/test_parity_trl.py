@@ -15,6 +15,7 @@ from xinglin.models.attention import packed_attention
 from xinglin.models.packed import PackedModel, sequence_sums
 from xinglin.train.kto import KlBaseline
 from xinglin.train.objectives.dpo import Objective as Dpo
+from xinglin.train.objectives.rated import Objective as Rated
 from xinglin.train.preference_losses import PreferenceLoss
 from xinglin.train.reference import summed_log_probs
 
@@ -147,19 +148,92 @@ def test_dpo(tiny, tokenizer, tmp_path, loss):
         assert_same(gradients(model), expected)
 
 
-@pytest.mark.parametrize("seeds", [(2, 3), (3, 2)])
-def test_kto(tiny, tokenizer, tmp_path, seeds):
-    """The loss, and the baseline on the same foreign answers, with the reference computed before."""
-    model, reference = (tiny("qwen3", seed=seed).train() for seed in seeds)
+def kto_session(tmp_path, model) -> Any:
+    return SimpleNamespace(
+        accelerator=Accelerator(cpu=True),
+        model=model,
+        base="tiny:qwen3",
+        share=True,
+        run=SimpleNamespace(scratch=tmp_path),
+        config=SimpleNamespace(packing=True, micro_batch_tokens=64, continue_="new"),
+    )
+
+
+def kto_trainer(tmp_path, tokenizer, model, reference):
     rows = datasets.Dataset.from_list([{"prompt": "你好", "completion": "您好。", "label": True}] * 2)
     arguments = {"beta": 0.3, "desirable_weight": 1.4, "undesirable_weight": 0.6, "max_length": None}
-    trainer = trl.KTOTrainer(
+    return trl.KTOTrainer(
         model=model,
         ref_model=copy.deepcopy(reference),
         args=trl.KTOConfig(output_dir=str(tmp_path), per_device_train_batch_size=2, **arguments, **ARGUMENTS),
         train_dataset=rows,
         processing_class=tokenizer,
     )
+
+
+def kto_inputs(examples, foreign, labels):
+    inputs = {"label": torch.tensor(labels)}
+    for prefix, sequences in (("", examples), ("KL_", foreign)):
+        inputs[f"{prefix}input_ids"] = pad([ids for ids, _ in sequences], 0)
+        inputs[f"{prefix}attention_mask"] = pad([np.ones_like(ids) for ids, _ in sequences], 0)
+        inputs[f"{prefix}completion_mask"] = pad([mask.astype(int) for _, mask in sequences], 0)
+    return inputs
+
+
+@pytest.mark.parametrize("labels", [[True, False, False, True, True, False, True], [False] * 7])
+def test_kto_of_rated_answers(tiny, tokenizer, tmp_path, labels):
+    """Single answers, each good or bad, of one sort only too."""
+    model, reference = (tiny("qwen3", seed=seed).train() for seed in (3, 2))
+    trainer = kto_trainer(tmp_path, tokenizer, model, reference)
+    random = np.random.default_rng(1)
+    examples = [random_pair(random)[0] for _ in labels]
+    writer = ShardWriter(tmp_path / "shards", vocabulary=400)
+    for row, (ids, mask) in enumerate(examples):
+        writer.add(ids, mask, row=row)
+    writer.close()
+    shards = Shards(writer.folder)
+    wrapper, reference_wrapper = PackedModel(model), PackedModel(reference)
+    session = kto_session(tmp_path, reference_wrapper)
+    step = Plan(shards.lengths, shards.counts, batch_size=7, micro_batch_tokens=60)[0]
+    assert len(step.micro_batches[0]) > 2
+    with packed_attention(reference):
+        known = summed_log_probs(
+            session,
+            Plan(shards.lengths, shards.counts, batch_size=3, micro_batch_tokens=70),
+            lambda indices: pack(shards, indices),
+            number=7,
+            content="answers",
+        )
+        loss = PreferenceLoss("kto", beta=0.3, desirable_weight=1.4, undesirable_weight=0.6)
+        objective = Rated(loss, torch.tensor(labels), reference=known)
+        baseline = KlBaseline(session, shards, objective, precompute=True)
+    with packed_attention(model):
+        baseline(wrapper, step)
+        parts = [objective.loss(wrapper, pack(shards, indices), indices) for indices in step.micro_batches[0]]
+        total = sum(part for part, _ in parts) / objective.weight(step)
+        total.backward()
+    ours = gradients(model)
+    foreign = [baseline.foreign(answer) for answer in range(7)]
+    theirs = trainer.compute_loss(model, kto_inputs(examples, foreign, labels))
+    theirs.backward()
+    logged = {name: values[0] for name, values in trainer._metrics["train"].items()}
+    assert objective.kl.item() == pytest.approx(logged["kl"], rel=1e-5) and objective.kl > 0
+    assert total.item() == pytest.approx(theirs.item(), rel=1e-5)
+    assert_same(ours, gradients(model))
+    for ours_name, theirs_name in (
+        ("chosen_reward", "rewards/chosen"),
+        ("rejected_log_prob", "logps/rejected"),
+    ):
+        value, number = (sum(part[1][ours_name][at] for part in parts) for at in (0, 1))
+        if number and theirs_name in logged:
+            assert (value / number).item() == pytest.approx(logged[theirs_name], rel=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [(2, 3), (3, 2)])
+def test_kto(tiny, tokenizer, tmp_path, seeds):
+    """The loss, and the baseline on the same foreign answers, with the reference computed before."""
+    model, reference = (tiny("qwen3", seed=seed).train() for seed in seeds)
+    trainer = kto_trainer(tmp_path, tokenizer, model, reference)
     random = np.random.default_rng(1)
     pairs = [random_pair(random) for _ in range(5)]
     writer = ShardWriter(tmp_path / "shards", vocabulary=400, group=2)
@@ -169,14 +243,7 @@ def test_kto(tiny, tokenizer, tmp_path, seeds):
     writer.close()
     shards = Shards(writer.folder)
     wrapper, reference_wrapper = PackedModel(model), PackedModel(reference)
-    session: Any = SimpleNamespace(
-        accelerator=Accelerator(cpu=True),
-        model=reference_wrapper,
-        base="tiny:qwen3",
-        share=True,
-        run=SimpleNamespace(scratch=tmp_path),
-        config=SimpleNamespace(packing=True, micro_batch_tokens=64, continue_="new"),
-    )
+    session = kto_session(tmp_path, reference_wrapper)
     loss = PreferenceLoss("kto", beta=0.3, desirable_weight=1.4, undesirable_weight=0.6)
     step = Plan(shards.lengths, shards.counts, group=2, batch_size=5, micro_batch_tokens=60)[0]
     assert len(step.micro_batches[0]) > 2
@@ -201,12 +268,7 @@ def test_kto(tiny, tokenizer, tmp_path, seeds):
     ours = gradients(model)
     examples = [example for pair in pairs for example in pair]
     foreign = [baseline.foreign(pair) for pair in range(5)]
-    inputs = {"label": [True, False] * 5}
-    for prefix, sequences in (("", examples), ("KL_", foreign)):
-        inputs[f"{prefix}input_ids"] = pad([ids for ids, _ in sequences], 0)
-        inputs[f"{prefix}attention_mask"] = pad([np.ones_like(ids) for ids, _ in sequences], 0)
-        inputs[f"{prefix}completion_mask"] = pad([mask.astype(int) for _, mask in sequences], 0)
-    inputs["label"] = torch.tensor(inputs["label"])
+    inputs = kto_inputs(examples, foreign, [True, False] * 5)
     theirs = trainer.compute_loss(model, inputs)
     theirs.backward()
     assert objective.kl.item() == pytest.approx(trainer._metrics["train"]["kl"][0], rel=1e-5)

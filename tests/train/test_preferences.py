@@ -75,8 +75,17 @@ def test_ktos_foreign_answers_belong_to_other_prompts(session_over):
     assert all(trained.tolist() == [False, False] + [True] * (len(ids) - 2) for ids, trained in foreign)
 
 
-def test_kto_needs_two_pairs(session_over):
+def test_ktos_foreign_answers_are_never_to_the_own_prompt(session_over):
+    """Rated answers, as files have them: all good ones first, then the bad ones to the same prompts."""
+    session = session_over([([n % 3, 0, 10 + n],) for n in range(6)], group=1)
+    objective = Objective(PreferenceLoss("kto", beta=0.1))
+    baseline = KlBaseline(session, session.shards("rated"), objective, precompute=False)
+    foreign = [baseline.foreign(answer)[0].tolist() for answer in range(6)]
+    assert foreign == [[0, 0, 14], [1, 0, 15], [2, 0, 10], [0, 0, 11], [1, 0, 12], [2, 0, 13]]
+
+
+def test_kto_needs_two_prompts(session_over):
     session = session_over([([1, 2, 3], [1, 2, 4])])
     objective = Objective(PreferenceLoss("kto", beta=0.1))
-    with pytest.raises(TrainingError, match="two preferences at least"):
+    with pytest.raises(TrainingError, match="answers to two prompts at least"):
         KlBaseline(session, session.shards("pairs"), objective, precompute=False)

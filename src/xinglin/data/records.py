@@ -1,10 +1,11 @@
-"""The four frozen records that flow through the data layer, and their JSON Lines form.
+"""The frozen records that flow through the data layer, and their JSON Lines form.
 
 The JSON forms are the ones other tools read (TRL, LLaMA-Factory, datasets):
 
     Document      {"text": …}
     Conversation  {"messages": [{"role", "content", "tool_calls"?, "train"? or "weight"?}], "tools"?}
     Preference    {"prompt": [messages], "chosen": [message], "rejected": [message]}
+    Rating        {"messages": [messages], "label": true, "tools"?}
     Question      {"question", "options": {"A": …}, "answer": "A"}
 
 Calls and descriptions of tools have the form that OpenAI gave them and chat templates expect. Reasoning stands in
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
-Kind = Literal["document", "conversation", "preference", "question"]
+Kind = Literal["document", "conversation", "preference", "rating", "question"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,16 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Rating(Conversation):
+    """A conversation whose last answer, the only trained one, is said to be good or bad."""
+
+    good: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return {**Conversation.to_json(self), "label": self.good}
+
+
+@dataclass(frozen=True, slots=True)
 class Preference:
     """A prompt that ends on a user message, and a better and a worse answer to it."""
 
@@ -138,6 +149,7 @@ KINDS: dict[type, Kind] = {
     Document: "document",
     Conversation: "conversation",
     Preference: "preference",
+    Rating: "rating",
     Question: "question",
 }
 
@@ -154,7 +166,8 @@ def from_json(row: Mapping[str, Any], origin: Origin) -> Record:
     if "text" in row:
         return Document(row["text"], origin, meta)
     if "messages" in row:
-        return Conversation(_messages(row["messages"]), origin, meta, tuple(row.get("tools", ())))
+        talk = (_messages(row["messages"]), origin, meta, tuple(row.get("tools", ())))
+        return Rating(*talk, row["label"]) if "label" in row else Conversation(*talk)
     if "chosen" in row:
         return Preference(
             _messages(row["prompt"]), row["chosen"][0]["content"], row["rejected"][0]["content"], origin, meta

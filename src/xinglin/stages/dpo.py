@@ -51,7 +51,8 @@ _ONLY_FOR = {
 
 
 class Config(TrainingConfig):
-    """Train on a split of preferences. An adapter given as ``model`` is merged in first: it is the reference."""
+    """Train on a split of preferences, or for ``kto`` of ratings. An adapter given as ``model`` is merged in first: it
+    is the reference."""
 
     loss: _NAMES = "sigmoid"
     """``sigmoid``: DPO (arXiv 2305.18290). ``robust``: for a known share of wrong labels (2403.00409). ``hinge``: SLiC
@@ -67,9 +68,10 @@ class Config(TrainingConfig):
     gamma: AtLeastZero | None = None
     """``simpo``: the margin by which chosen answers are to win. Default: half of beta."""
     desirable_weight: Above | None = None
-    """``kto``: weight of the chosen answers. Default 1."""
+    """``kto``: weight of the chosen, or good, answers. Default 1."""
     undesirable_weight: Above | None = None
-    """``kto``: weight of the rejected answers. Default 1."""
+    """``kto``: weight of the rejected, or bad, answers. Default 1. Where there are many more of one sort, weights that
+    make up for it are recommended: weight x number of the good ones 1 to 4/3 of that of the bad ones."""
     sft_weight: AtLeastZero | None = None
     """Adds this times the negative log-likelihood per token of the chosen answers (also known as ``pref_ftx``).
     Default 0; ``orpo`` 1, which is part of its definition."""
@@ -112,31 +114,40 @@ class Config(TrainingConfig):
 
 
 def check_records(config: Config, records: Mapping[str, str]) -> None:
-    """Refuse splits that hold no preferences."""
+    """Refuse splits that hold no preferences, or for ``kto`` ratings."""
     splits = [config.split, *config.eval_splits]
-    require_records(splits, records, ("preference",), cure="name a split of preferences")
+    takes, cure = ("preference",), "name a split of preferences"
+    if config.loss == "kto":
+        takes, cure = ("preference", "rating"), "name a split of preferences or ratings"
+    elif "rating" in (records.get(split) for split in splits):
+        cure += ", or set loss: kto"
+    require_records(splits, records, takes, cure=cure)
 
 
 def run(config: Config, run: StageRun) -> Outcome:
     """Preferences in, a model that prefers the chosen answers out."""
     from xinglin.train.fit import train
-    from xinglin.train.preferences import preference_batches, telling_pairs
+    from xinglin.train.preferences import preference_batches, rated_batches, telling_pairs
     from xinglin.train.session import open_session
 
     left_out: dict[str, int] = {}
+    ratings: dict[str, dict[str, int]] = {}
+    loss, precompute = config.pair_loss(), config.reference != "adapter_off"
+    kinds = {
+        name: split["record"] for name, split in run.artifact(config.data or "").details["splits"].items()
+    }
+    check_records(config, kinds)
 
     def batches_for(session: "Session", split: str, *, training: bool) -> "Batches":
+        if kinds[split] == "rating":
+            batches, ratings[split] = rated_batches(
+                session, split, loss=loss, precompute=precompute, training=training
+            )
+            return batches
         shards, left_out[split] = telling_pairs(session, split)
-        return preference_batches(
-            session,
-            shards,
-            split,
-            loss=config.pair_loss(),
-            precompute=config.reference != "adapter_off",
-            training=training,
-        )
+        return preference_batches(session, shards, split, loss=loss, precompute=precompute, training=training)
 
     session = open_session(config, run)
     outcome = train(session, batches_for)
-    facts = {"identical_pairs": left_out, "shared_beginnings": session.share}
+    facts = {"identical_pairs": left_out, "ratings": ratings, "shared_beginnings": session.share}
     return replace(outcome, details={**outcome.details, **facts})

@@ -1,5 +1,7 @@
 """The baseline of KTO: how far the model has moved from the reference, measured on answers to other prompts."""
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,9 +11,14 @@ from xinglin.data.shards import Shards
 from xinglin.errors import TrainingError
 from xinglin.models.packed import sequence_sums
 from xinglin.train.batches import turns
-from xinglin.train.objectives.dpo import Objective
 from xinglin.train.reference import measuring, summed_log_probs, without_adapter
 from xinglin.train.session import Session
+
+
+class HasKl(Protocol):
+    """An objective that rewards are measured in from a baseline."""
+
+    kl: Tensor | None
 
 
 class KlBaseline:
@@ -22,15 +29,12 @@ class KlBaseline:
     the reference's part can be computed once and the result depends neither on the order of pairs nor on packing.
 
     Raises:
-        TrainingError: there is only one pair.
+        TrainingError: all answers are to the same prompt.
     """
 
-    def __init__(self, session: Session, shards: Shards, objective: Objective, *, precompute: bool):
-        if len(shards) < 4:
-            raise TrainingError(
-                "loss kto needs two preferences at least: each prompt is given another's answer"
-            )
+    def __init__(self, session: Session, shards: Shards, objective: HasKl, *, precompute: bool):
         self.session, self.shards, self.objective = session, shards, objective
+        self.foreign(0)
         self.reference = self._precomputed() if precompute else None
 
     def __call__(self, model: nn.Module, step: Step) -> None:
@@ -38,21 +42,21 @@ class KlBaseline:
         total = torch.zeros((), device=accelerator.device)
         with measuring(model), accelerator.autocast():
             for indices, share in turns(step, accelerator):
-                pairs = indices[::2] // 2
-                packed = self._pack(pairs).to(accelerator.device)
+                groups = indices[:: self.shards.group] // self.shards.group
+                packed = self._pack(groups).to(accelerator.device)
                 policy = sequence_sums(model(packed, want="log_probs"), packed)
-                total += share * (policy - self._reference(model, packed, pairs)).sum()
+                total += share * (policy - self._reference(model, packed, groups)).sum()
         summed: Tensor = accelerator.reduce(total, "sum")  # type: ignore[assignment]
         self.objective.kl = (summed / step.groups).clamp_min(0)
 
-    def _reference(self, model: nn.Module, packed: Packed, pairs: Ints) -> Tensor:
+    def _reference(self, model: nn.Module, packed: Packed, groups: Ints) -> Tensor:
         if self.reference is not None:
-            return self.reference[torch.from_numpy(pairs)].to(packed.input_ids.device, non_blocking=True)
+            return self.reference[torch.from_numpy(groups)].to(packed.input_ids.device, non_blocking=True)
         with without_adapter(model):
             return sequence_sums(model(packed, want="log_probs"), packed)
 
     def _precomputed(self) -> Tensor:
-        examples = [self.foreign(pair) for pair in range(len(self.shards) // 2)]
+        examples = [self.foreign(group) for group in range(len(self.shards) // self.shards.group)]
         config = self.session.config
         plan = Plan(
             np.array([len(ids) for ids, _ in examples]),
@@ -65,15 +69,27 @@ class KlBaseline:
         content = f"kto {self.shards.folder.name} {len(self.shards)}"
         return summed_log_probs(self.session, plan, self._pack, number=len(examples), content=content)
 
-    def _pack(self, pairs: Ints) -> Packed:
-        return pack_sequences([self.foreign(int(pair)) for pair in pairs])
+    def _pack(self, groups: Ints) -> Packed:
+        return pack_sequences([self.foreign(int(group)) for group in groups])
 
-    def foreign(self, pair: int) -> Example:
-        """The prompt of ``pair`` and the chosen or rejected answer, in turn, of the pair half the data away, cut to
-        the longest sequence that the model is otherwise given."""
-        number = len(self.shards) // 2
-        other = (pair + number // 2) % number
-        own, theirs = self.shards[2 * pair], self.shards[2 * other + pair % 2]
-        prompt = own.ids[: own.trained.argmax()]
-        ids = np.concatenate([prompt, theirs.ids[theirs.trained.argmax() :]])[: self.shards.lengths.max()]
-        return ids, np.arange(len(ids)) >= len(prompt)
+    def foreign(self, group: int) -> Example:
+        """The prompt of a pair, or of a rated answer, and the answer half the data away, or after it, to another
+        prompt: of pairs the chosen and the rejected one in turn. It is cut to the longest sequence that the model is
+        otherwise given."""
+        size = self.shards.group
+        number = len(self.shards) // size
+        prompt = self._parted(size * group)[0]
+        for step in range(number):
+            other = (group + number // 2 + step) % number
+            theirs, answer = self._parted(size * other + group % size)
+            if not np.array_equal(prompt, theirs):
+                ids = np.concatenate([prompt, answer])[: self.shards.lengths.max()]
+                return ids, np.arange(len(ids)) >= len(prompt)
+        raise TrainingError(
+            "loss kto needs answers to two prompts at least: each prompt is given an answer to another one"
+        )
+
+    def _parted(self, sequence: int) -> tuple[Ints, Ints]:
+        """Prompt and answer."""
+        ids, trained = self.shards[sequence]
+        return ids[: trained.argmax()], ids[trained.argmax() :]

@@ -132,10 +132,20 @@ def kto(pairs: Pairs, settings: PreferenceLoss) -> Tensor:
 
     The mean of the two, so that a mean over pairs is a mean over answers.
     """
-    ratios = pairs.ratios
-    chosen = 1 - (settings.beta * (ratios[:, 0] - pairs.kl)).sigmoid()
-    rejected = 1 - (settings.beta * (pairs.kl - ratios[:, 1])).sigmoid()
-    return (settings.desirable_weight * chosen + settings.undesirable_weight * rejected) / 2
+    good = torch.tensor([True, False], device=pairs.policy.device)
+    return kto_losses(pairs.ratios, good, settings, kl=pairs.kl).mean(dim=1)
+
+
+def kto_losses(ratios: Tensor, good: Tensor, settings: PreferenceLoss, *, kl: Tensor | float) -> Tensor:
+    """KTO of answers by themselves.
+
+    Args:
+        ratios: log-ratios of the answers.
+        good: bool, of a shape that goes with theirs: which of them are desirable.
+        kl: the divergence that their rewards are measured from.
+    """
+    lead = settings.beta * torch.where(good, ratios - kl, kl - ratios)
+    return torch.where(good, settings.desirable_weight, settings.undesirable_weight) * (1 - lead.sigmoid())
 
 
 LOSSES: dict[str, Callable[[Pairs, PreferenceLoss], Tensor]] = {

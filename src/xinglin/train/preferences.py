@@ -3,12 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 
+from xinglin.data.records import Rating
 from xinglin.data.shards import Shards
+from xinglin.data.splits import read_split, split_file
 from xinglin.errors import TrainingError
 from xinglin.train.batches import Batches, shard_batches
 from xinglin.train.kto import KlBaseline
 from xinglin.train.objectives.dpo import Objective
+from xinglin.train.objectives.rated import Objective as RatedObjective
 from xinglin.train.preference_losses import REFERENCE_FREE, PreferenceLoss
 from xinglin.train.reference import reference_log_probs
 from xinglin.train.session import Session
@@ -60,3 +64,19 @@ def preference_batches(
     if loss.name != "kto":
         return batches
     return replace(batches, before=KlBaseline(session, shards, objective, precompute=precompute))
+
+
+def rated_batches(
+    session: Session, split: str, *, loss: PreferenceLoss, precompute: bool, training: bool
+) -> tuple[Batches, dict[str, int]]:
+    """Batches of the rated answers of ``split``, and how many are good and bad; ``precompute`` as above."""
+    shards = session.shards(split)
+    path = split_file(session.run.artifact(session.config.data or ""), split)
+    every = np.array([isinstance(record, Rating) and record.good for record in read_split(path)])
+    good = every[shards.rows]
+    steps = session.plan(shards, training=training)
+    reference = reference_log_probs(session, shards, steps) if precompute else None
+    objective = RatedObjective(loss, torch.from_numpy(good), reference=reference)
+    batches = shard_batches(shards, steps, objective, split=split, share=session.share)
+    before = KlBaseline(session, shards, objective, precompute=precompute)
+    return replace(batches, before=before), {"good": int(good.sum()), "bad": int((~good).sum())}
