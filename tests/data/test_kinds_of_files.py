@@ -191,11 +191,16 @@ def test_big5_and_gb18030_are_told_apart(tmp_path):
         assert "".join(read(tmp_path / "a.txt")) == text, encoding
 
 
-@pytest.mark.parametrize("encoding", ["gb18030", "big5", "utf-8"])
-@pytest.mark.parametrize("bad", ["utf-8", "gb18030", "broken"])
+@pytest.mark.parametrize(
+    ("encoding", "bad"),
+    [
+        (encoding, bad)
+        for encoding in ("gb18030", "big5", "utf-8")
+        for bad in ("utf-8", "gb18030", "broken")
+        if encoding != bad
+    ],
+)
 def test_lines_in_another_encoding_are_marked_and_no_others(tmp_path, encoding, bad):
-    if encoding == bad:
-        pytest.skip("the same encoding")
     good = json.dumps({"text": "醫生您好，請問我的頭很痛應該怎麼治療"}, ensure_ascii=False)
     other = "医生您好，我的头很痛，请问应该怎么治疗呢？谢谢您的回答"
     wrong = (
