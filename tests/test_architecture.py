@@ -23,6 +23,7 @@ PLUGINS = (
     "xinglin.evaluate.benchmarks",
     "xinglin.rewards",
     "xinglin.train.objectives",
+    "xinglin.engines",
 )
 MAX_LINES = 400
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "factory"}

@@ -33,3 +33,15 @@ def test_answers_follow_the_weights(tiny, architecture):
         assert [[answer[:2] for answer in group] for group in found] == [
             [answer[:2] for answer in group] for group in expected
         ]
+
+
+def test_more_prompts_than_are_read_at_once(tiny):
+    model = tiny("qwen3", seed=1)
+    sampler = VllmModel.without_weights(
+        model.config, architecture=type(model).__name__, dtype=torch.float32, tokens=16384, longest=256
+    )
+    sampler.load(merged_weights(model))
+    prompts = [[7 + n, *range(20, 220)] for n in range(50)]
+    drawn = Sampling(3, (5, 6))
+    (*_, last) = sampler.sample(prompts, [[(n,)] for n in range(50)], sampling=drawn)
+    assert sampler.sample(prompts[-1:], [[(49,)]], sampling=drawn)[0][0].ids == last[0].ids

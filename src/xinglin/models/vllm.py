@@ -25,6 +25,8 @@ LOWEST_TEMPERATURE = 0.01
 _BLOCK = 128
 """Tokens of the largest block that a key-value cache is cut into (on CPUs; 16 on GPUs)."""
 
+_CPU_BATCH = 4096
+"""Tokens that are computed together on a CPU, unless a single sequence is longer."""
 
 _open: list[Any] = []
 """The model that is there, if any."""
@@ -66,9 +68,10 @@ class VllmModel:
             self.llm: Any = LLM(
                 model=folder,
                 skip_tokenizer_init=True,
+                use_tqdm_on_load=False,
                 load_format="auto" if weights == "saved" else "dummy",
                 dtype=str(dtype).removeprefix("torch."),
-                enforce_eager=not torch.cuda.is_available(),  # elsewhere compiling takes longer than it saves
+                **({} if torch.cuda.is_available() else _on_cpu(longest)),
                 max_model_len=longest,
                 kv_cache_memory_bytes=_cache_bytes(config, dtype, tokens=max(tokens, longest)),
                 gpu_memory_utilization=0.01,  # asked for at the start, and meaningless beside the line above
@@ -173,6 +176,15 @@ class VllmModel:
             engine.abort_request(names)
             raise
         return outputs
+
+
+def _on_cpu(longest: int) -> dict[str, Any]:
+    return {
+        "enforce_eager": True,  # compiling takes longer than it saves
+        # A prompt read in parts rewinds its row's random numbers, which generators of CPUs cannot.
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(longest, _CPU_BATCH),
+    }
 
 
 def _end_the_one_before() -> None:
