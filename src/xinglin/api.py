@@ -1,6 +1,6 @@
 """The verbs of the command line as functions; heavy libraries are imported when one is called."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,3 +65,50 @@ def score(
 
     with scoring.json_lines(Path(out)) if out else nullcontext(lambda row: None) as write:
         return scoring.score(str(path), model=model, write=write, format=format, normalise=normalise)
+
+
+def check(
+    *paths: str | Path,
+    against: Sequence[str | Path] = (),
+    tokenizer: str | Path | None = None,
+    template: str | None = None,
+    max_tokens: int = 2048,
+    quarantine: str | Path | None = None,
+) -> dict[str, Any]:
+    """What is in the files at ``paths``: rows by reason, languages, lengths, copies, leaks, personal data.
+
+    Args:
+        paths: files, folders, globs or ``hub:`` names, in any format that a data stage reads.
+        against: benchmarks whose items must not be in the data; exams among ``paths`` count, too.
+        tokenizer: a model's folder or ``hub:`` id. Default: one trained on the files.
+        template: a packaged chat template. Default: the tokenizer's own, or ``chatml``.
+        max_tokens: records longer than this are counted.
+        quarantine: a file for the rows that cannot be used, with reasons.
+
+    Returns:
+        ``files``, ``duplicates``, ``leaks`` and ``tokenizer``, as ``xinglin data check --json`` prints them.
+
+    Raises:
+        DataError: a path with no file in it that holds a row to use.
+        ModelError: no tokenizer there.
+    """
+    from xinglin.data.checking import Asked, check
+    from xinglin.data.rendering import Renderer
+    from xinglin.data.templates import load_template
+    from xinglin.models.tokenizer import load_tokenizer, train_tokenizer
+
+    def renderer(texts: Iterator[str]) -> Renderer:
+        if tokenizer:
+            return Renderer(load_tokenizer(str(tokenizer).removeprefix("hub:")), template=template)
+        made = train_tokenizer(texts, vocabulary=8192)
+        made.chat_template = load_template("chatml")
+        return Renderer(made, template=template)
+
+    asked = Asked(
+        [str(path) for path in paths],
+        [str(path) for path in against],
+        Path(quarantine) if quarantine else None,
+        max_tokens,
+    )
+    report = check(asked, renderer)
+    return report | {"tokenizer": str(tokenizer) if tokenizer else None}

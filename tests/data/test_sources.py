@@ -226,3 +226,12 @@ def test_accounting_holds_on_every_real_file(shared, read_source):
             assert str(error).startswith(f"{path}: none of ")
         else:
             assert reading.account.rows_used
+
+
+def test_bare_strings_of_several_sorts_are_told_apart(tmp_path, read_source):
+    case = "id=1\nhttps://www.haodf.com/1\n\nDialogue\n病人：\n咳嗽一周了。\n医生：\n多休息。\n"
+    write(tmp_path / "in" / "a.jsonl", ["感冒是由病毒引起的。"])
+    (tmp_path / "in" / "b.txt").write_text(case, encoding="utf-8")
+    write(tmp_path / "in" / "c.jsonl", ["流感与感冒不同。"])
+    reading = read_source(tmp_path / "in", kind="any")
+    assert [type(record).__name__ for record in reading.records] == ["Document", "Conversation", "Document"]

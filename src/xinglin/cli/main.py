@@ -11,6 +11,7 @@ COMMANDS = {
     "run": "Run a recipe, or go on with an interrupted run.",
     "show": "What a run did: stages, metrics, tests, data.",
     "chat": "Talk to a trained model.",
+    "data": "What is in a folder of data: rows, formats, lengths, copies, leaks, personal data.",
     "score": "Score the answers in a file with a reward model.",
     "list": "Stages, formats, benchmarks, … and their settings.",
     "doctor": "Check this installation and this machine.",

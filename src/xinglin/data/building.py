@@ -8,7 +8,7 @@ searched for what is held out. Every row read is used or quarantined; every reco
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -23,11 +23,11 @@ from xinglin.data.cleaning import Clean
 from xinglin.data.copies.duplicates import Clusters, Duplicates, SplitFile, find_duplicates
 from xinglin.data.copies.grouping import assign, group
 from xinglin.data.copies.leaks import LeakReport, Leaks, find_leaks, load_protected
-from xinglin.data.deidentify import Deidentification, Deidentifier, project_key
-from xinglin.data.records import Document, Kind, Origin, kind_of
+from xinglin.data.deidentify import Deidentification, project_key
+from xinglin.data.records import Kind, Origin, kind_of
 from xinglin.data.removal import Removal
 from xinglin.data.sources import Source, read
-from xinglin.data.treatment import Rules, Treatment
+from xinglin.data.treatment import Rules, Treatment, redactor
 from xinglin.errors import DataError
 from xinglin.runtime.progress import progress
 
@@ -145,7 +145,7 @@ class Builder:
         self.seed, self.processes = seed, processes
         replacing = rules.deidentify.mode == "replace"
         self._key = project_key(rules.deidentify) if replacing else None
-        self._redact = _redactor(rules.deidentify, self._key) if replacing else None
+        self._redact = redactor(rules.deidentify, self._key) if replacing else None
 
     def build(self, splits: Mapping[str, Split]) -> Built:
         """Raises: DataError, for a source without a usable row and for a split that ends without a record."""
@@ -260,18 +260,6 @@ class Builder:
         (count,) = _deal(part.file.path, [kept], leaking.keys(), None)
         kept.replace(part.file.path)
         return Part(part.file, part.draft, count)
-
-
-def _redactor(rules: Deidentification, key: bytes | None) -> Callable[[str], str]:
-    """Makes texts fit to be shown; they are not counted with what the records hold."""
-    deidentifier = Deidentifier(rules, key=key)
-
-    def redact(text: str) -> str:
-        document = deidentifier.apply(Document(text, Origin("", 0)))
-        assert isinstance(document, Document)
-        return document.text
-
-    return redact
 
 
 def _deal(

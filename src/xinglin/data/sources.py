@@ -117,7 +117,9 @@ class _Formats:
                 names = " and ".join(format.name for format in claiming)
                 raise Reject("ambiguous_format", f"{names} fit; name one with `format:`")
             if claiming:
-                self.seen[shape] = claiming[0]
+                # ``text`` would take the next bare string too, whatever that is.
+                if claiming[0].name != "text":
+                    self.seen[shape] = claiming[0]
                 return claiming[0], row
         raise self._unmatched(value)
 

@@ -2,14 +2,14 @@
 
 import multiprocessing
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import chain, islice
 from typing import NamedTuple
 
 from xinglin.data.cleaning import Clean, Cleaning
 from xinglin.data.deidentify import Deidentification, Deidentifier
-from xinglin.data.records import Record
+from xinglin.data.records import Document, Origin, Record
 from xinglin.data.removal import Removal
 
 CHUNK = 256
@@ -83,3 +83,15 @@ class Treatment:
 def _treat(rules: Rules, chunk: list[Record]) -> tuple[list[Record | Removal], Treatment]:
     treatment = Treatment(rules)
     return [treatment.apply(record).after for record in chunk], treatment
+
+
+def redactor(rules: Deidentification, key: bytes | None) -> Callable[[str], str]:
+    """Makes texts fit to be shown; they are not counted with what the records hold."""
+    deidentifier = Deidentifier(rules, key=key)
+
+    def redact(text: str) -> str:
+        document = deidentifier.apply(Document(text, Origin("", 0)))
+        assert isinstance(document, Document)
+        return document.text
+
+    return redact

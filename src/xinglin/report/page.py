@@ -32,7 +32,7 @@ def write(run_folder: Path) -> Path:
     """
     summary = summarise(run_folder)
     page = (
-        _environment()
+        environment()
         .get_template("report.html.jinja")
         .render(
             say=wording,
@@ -60,7 +60,7 @@ def write(run_folder: Path) -> Path:
     return target
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
