@@ -22,6 +22,9 @@ PLUGINS = (
     "xinglin.data.filters",
     "xinglin.evaluate.benchmarks",
     "xinglin.rewards",
+    "xinglin.selection.embeddings",
+    "xinglin.selection.scores",
+    "xinglin.selection.steps",
     "xinglin.train.objectives",
     "xinglin.engines",
 )

@@ -19,7 +19,10 @@ from xinglin.config.recipe import load_recipe
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 TUTORIALS = [ROOT / "docs" / f"{name}.md" for name in ("data", "training", "evaluation")]
-KINDS = ("containers", "detectors", "formats", "filters", "objectives", "benchmarks", "rewards")
+KINDS = (
+    *("containers", "detectors", "formats", "filters", "objectives", "benchmarks", "rewards"),
+    *("scores", "steps", "embeddings"),
+)
 HOSTS = {"github.com", "semver.org"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")

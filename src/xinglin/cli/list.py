@@ -23,6 +23,9 @@ PACKAGES = {
     "benchmarks": "xinglin.evaluate.benchmarks",
     "objectives": "xinglin.train.objectives",
     "rewards": "xinglin.rewards",
+    "scores": "xinglin.selection.scores",
+    "steps": "xinglin.selection.steps",
+    "embeddings": "xinglin.selection.embeddings",
 }
 
 _MODELS = {"formats": "Options", "filters": "Settings"}
@@ -35,7 +38,7 @@ _MODELS = {"formats": "Options", "filters": "Settings"}
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(kind: str | None, name: str | None, as_json: bool) -> None:
     """List what a recipe can use: KIND is stages, formats, filters, benchmarks, objectives,
-    rewards, templates or samples.
+    rewards, scores, steps, embeddings, templates or samples.
 
     With a NAME, print its settings with types, defaults and meaning.
 

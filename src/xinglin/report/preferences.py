@@ -19,8 +19,8 @@ Judged = dict[str, Any]
 def margins_svg(judged: Judged) -> Markup:
     """Pairs by margin as bars; those left of 0 are told apart wrongly."""
     edges, counts = judged["histogram"]["edges"], judged["histogram"]["counts"]
-    x, y = _scale(edges[0], edges[-1], LEFT, WIDTH - RIGHT), _scale(0, max(counts), HEIGHT - BOTTOM, TOP)
-    parts = _frame(x, y, ticks(edges[0], edges[-1]), ticks(0, max(counts), 4))
+    x, y = scale(edges[0], edges[-1], LEFT, WIDTH - RIGHT), scale(0, max(counts), HEIGHT - BOTTOM, TOP)
+    parts = frame(x, y, ticks(edges[0], edges[-1]), ticks(0, max(counts), 4))
     for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True):
         if count:
             side = "wrong" if right <= 0 else "right"
@@ -29,13 +29,13 @@ def margins_svg(judged: Judged) -> Markup:
                 f'height="{y(0) - y(count):.1f}"><title>margin {left:.3g} to {right:.3g}: {count} pairs</title></rect>'
             )
     label = f"Pairs by margin, chosen minus rejected score: {judged['accuracy']['value']:.1%} are above 0"
-    return _svg(parts, label)
+    return svg(parts, label)
 
 
 def calibration_svg(judged: Judged) -> Markup:
     """Observed accuracy by claimed confidence, with intervals; on the diagonal the claims are true."""
-    x, y = _scale(0.5, 1, LEFT, WIDTH - RIGHT), _scale(0, 1, HEIGHT - BOTTOM, TOP)
-    parts = _frame(x, y, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0], [0, 0.25, 0.5, 0.75, 1.0])
+    x, y = scale(0.5, 1, LEFT, WIDTH - RIGHT), scale(0, 1, HEIGHT - BOTTOM, TOP)
+    parts = frame(x, y, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0], [0, 0.25, 0.5, 0.75, 1.0])
     parts.append(f'<path class="ideal" d="M{x(0.5):.1f} {y(0.5):.1f}L{x(1):.1f} {y(1):.1f}"/>')
     for each in judged["calibration"]["bins"]:
         across = x(each["confidence"])
@@ -44,7 +44,7 @@ def calibration_svg(judged: Judged) -> Markup:
         parts.append(
             f'<circle class="dot" cx="{across:.1f}" cy="{y(each["value"]):.1f}" r="3"><title>{text}</title></circle>'
         )
-    return _svg(parts, f"Calibration: expected error {judged['calibration']['error']:.1%}")
+    return svg(parts, f"Calibration: expected error {judged['calibration']['error']:.1%}")
 
 
 def plot(judged: Judged, target: Path) -> None:
@@ -82,12 +82,12 @@ def plot(judged: Judged, target: Path) -> None:
     atomic.write_bytes(target, image.getvalue())
 
 
-def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     span = (high - low) or 1.0
     return lambda value: start + (value - low) / span * (end - start)
 
 
-def _frame(
+def frame(
     x: Callable[[float], float], y: Callable[[float], float], across: list[float], up: list[float]
 ) -> list[str]:
     parts = []
@@ -103,6 +103,6 @@ def _frame(
     return [*parts, f'<path class="axis" d="M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>']
 
 
-def _svg(parts: list[str], label: str) -> Markup:
+def svg(parts: list[str], label: str) -> Markup:
     body = "".join(parts)
     return Markup(f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{body}</svg>')
