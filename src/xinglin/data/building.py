@@ -113,6 +113,13 @@ class Built:
     report: dict[str, Any]
     """What each step has to say, by its name."""
 
+    @property
+    def files(self) -> list[dict[str, Any]]:
+        """The account of every file that was read."""
+        drafts = {part.draft.name: part.draft for part in self.parts}.values()
+        accounts = [account for draft in drafts for _, account in draft.accounts]
+        return [file.to_json() for account in accounts for file in account.files]
+
 
 class Removals:
     """``removed.jsonl``: a line for every record that a rule took out, and the counts; a context manager."""

@@ -1,7 +1,7 @@
 """What ``xinglin data check`` found, as a table for the terminal and as one HTML page."""
 
-import os
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +131,9 @@ def shares(counts: Mapping[str, int]) -> list[str]:
 
 def _folder(report: Mapping[str, Any]) -> str:
     """What all paths begin with, up to a slash."""
-    paths = [file["path"] for file in report["files"]]
-    return os.path.commonprefix(paths).rpartition("/")[0] + "/" if len(paths) > 1 else ""
+    folders = [file["path"].split("/")[:-1] for file in report["files"]]
+    shared = takewhile(lambda names: len(set(names)) == 1, zip(*folders, strict=False))
+    return "".join(f"{names[0]}/" for names in shared) if len(folders) > 1 else ""
 
 
 def _reasons(file: Mapping[str, Any]) -> list[str]:

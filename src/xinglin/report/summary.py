@@ -264,18 +264,25 @@ def _stage_table(summary: Summary) -> Table:
 
 
 def _data_table(name: str, data: dict[str, Any]) -> Table:
-    right = ("rows in", "used", "quarantined", "tokens")
+    right = ("rows in", "used", "quarantined", "removed", "tokens")
     table = _table(f"Data of stage {name}: rows in = used + quarantined", ("split", "source"), right)
     for split, row in data["splits"].items():
         tokens = wording.count(row["tokens"])
         if row.get("over_length") and row["over_length"]["dropped"]:
             tokens += f"\n{row['over_length']['dropped']} left out"
         if row.get("cut_from"):
-            table.add_row(split, f"{row['records']} records of {row['cut_from']}", "", "", "", tokens)
+            table.add_row(split, f"{row['records']} records of {row['cut_from']}", "", "", "", "", tokens)
         for index, source in enumerate(row["sources"]):
             rows = [wording.count(source[key]) for key in ("rows_in", "rows_used", "rows_quarantined")]
             rows[-1] += "".join(f"\n{times} {reason}" for reason, times in source["reasons"].items())
             # Text, not str: a path in brackets is no markup
             cells = (split, Text(source["path"])) if index == 0 else ("", Text(source["path"]))
-            table.add_row(*cells, *rows, tokens if index == 0 else "")
+            table.add_row(*cells, *rows, *((_removed(row), tokens) if index == 0 else ("", "")))
     return table
+
+
+def _removed(split: dict[str, Any]) -> str:
+    """Records that rules took out, in all and by reason."""
+    reasons = [item for step in split.get("removed", {}).values() for item in step.items()]
+    total = wording.count(sum(count for _, count in reasons))
+    return "\n".join([total, *(f"{count} {reason}" for reason, count in reasons)])

@@ -109,6 +109,7 @@ def plan(config: Config, run: StageRun) -> dict[str, str]:
 
 def run(config: Config, run: StageRun) -> Outcome:
     """Files in; ``<split>.jsonl``, what was left out and why, a tokenizer and token shards out."""
+    from xinglin.data import card
     from xinglin.data.dataset import describe_split, tokenise_splits
 
     processes = config.processes or os.cpu_count() or 1
@@ -127,7 +128,9 @@ def run(config: Config, run: StageRun) -> Outcome:
     }
     tokenizer, facts = _tokenizer(config, run, splits)
     tokenise_splits(run.out, tokenizer, splits, max_tokens=config.max_tokens, policy=config.over_length)
-    return Outcome("dataset", details={"splits": splits, "steps": built.report, "tokenizer": facts})
+    details = {"splits": splits, "steps": built.report, "tokenizer": facts}
+    card.write(run.out, details, files=built.files)
+    return Outcome("dataset", details=details)
 
 
 def _tokenizer(

@@ -149,6 +149,7 @@ def plan(config: Config, run: StageRun) -> dict[str, str]:
 
 def run(config: Config, run: StageRun) -> Outcome:
     """A model and prompts in; a data set of its answers out, with every prompt accounted for."""
+    from xinglin.data import card
     from xinglin.data.dataset import TOKENIZER, tokenise_splits
     from xinglin.models.tokenizer import load_tokenizer
 
@@ -169,6 +170,7 @@ def run(config: Config, run: StageRun) -> Outcome:
     tokenise_splits(run.out, tokenizer, splits, max_tokens=config.max_tokens, policy=config.over_length)
     details = {"splits": splits, "tokenizer": data.details["tokenizer"]}
     sampled = {name: tally.to_json() for name, tally in tallies.items()}
+    card.write(run.out, details)
     return Outcome(PRODUCES, _metrics(list(tallies.values()), config), details | {"sample": sampled})
 
 
