@@ -151,3 +151,34 @@ def test_options_survive_the_round_trip_that_fingerprints_take() -> None:
     again = evaluate.Config.model_validate_json(stage.model_dump_json())
     assert again == stage
     assert stage.model_dump()["benchmarks"][0]["turns"] == "all"
+
+
+def test_items_in_the_training_data_are_counted_and_left_out_of_a_second_look(
+    tmp_path: Path, data: Artifact
+) -> None:
+    rows = [
+        {"item": "exam:2", "containment": 0.9, "inside": 0.1},
+        {"item": "other:1", "containment": 1.0, "inside": 0},
+    ]
+    (data.folder / "leaks.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
+    config = evaluate.Config(
+        kind="evaluate",
+        data="stage:data",
+        models=["base"],
+        benchmarks=[{"name": "exam", "split": "exam", "mode": "cloze"}],  # type: ignore[list-item]
+    )
+
+    def leaked(mode: str, out: str) -> list[dict[str, Any]]:
+        details = {**data.details, "steps": {"leaks": {"mode": mode}}}
+        found = Artifact(data.folder, "data", "dataset", "data", "data-1", details=details)
+        run = stage_run(tmp_path, found, out=out, models=("base",))
+        object.__setattr__(run, "inputs", {**run.inputs, "base": run.base})
+        return evaluate.run(config, run).details["leaked"]
+
+    (row,) = leaked("report", "one")
+    assert (row["benchmark"], row["items"], row["leaked"]) == ("exam", 2, 1)
+    (metrics,) = row["metrics"].values()
+    assert metrics["exam.accuracy"]["value"] in (0.0, 1.0), "one item is left"
+    assert leaked("remove", "two") == []

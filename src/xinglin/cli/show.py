@@ -17,6 +17,7 @@ def command(run_folder: Path, as_json: bool) -> None:
       xinglin show runs/demo
       xinglin show runs/demo --json | jq '.models[].metrics'
     """
+    from xinglin.report.findings import leaked
     from xinglin.report.summary import summarise, tables
 
     summary = summarise(run_folder)
@@ -27,6 +28,8 @@ def command(run_folder: Path, as_json: bool) -> None:
 
     for table in tables(summary):
         console().print(table)
+    for line in leaked(summary["leaked"]):
+        click.echo(line)
     for stage in summary["stages"]:
         if stage["error"]:
             click.echo(f"{stage['name']} failed: {stage['error'].splitlines()[-1]}")

@@ -20,6 +20,7 @@ from pydantic import Field
 from xinglin.config.base import Config
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.cleaning import Clean
+from xinglin.data.copies import leaks
 from xinglin.data.copies.duplicates import Clusters, Duplicates, SplitFile, find_duplicates
 from xinglin.data.copies.grouping import assign, group
 from xinglin.data.copies.leaks import LeakReport, Leaks, find_leaks, load_protected
@@ -33,7 +34,6 @@ from xinglin.runtime.progress import progress
 
 REMOVED = "removed.jsonl"
 QUARANTINE = "quarantine.jsonl"
-LEAKS = "leaks.jsonl"
 
 
 class Split(Config):
@@ -249,7 +249,7 @@ class Builder:
         if rules.mode == "off" or not any(not file.held_out for file in files):
             return parts
         found = find_leaks(files, load_protected(rules, files, quarantine), rules)
-        found.write(self.folder / LEAKS)
+        found.write(self.folder / leaks.FILE)
         report["leaks"] = {"mode": rules.mode, **found.to_json()}
         if rules.mode == "report":
             return parts

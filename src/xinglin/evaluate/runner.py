@@ -1,7 +1,7 @@
 """Evaluate models on tasks in order: samples, metrics, and paired tests of each model against an earlier one."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -98,6 +98,26 @@ def compare(
     for row, p in zip(rows, holm([row["p_alone"] for row in rows]), strict=True):
         row["p"] = p
     return rows
+
+
+def without_leaked(
+    results: Sequence[Result], task: Task, leaked: Set[str], seed: int
+) -> dict[str, Any] | None:
+    """How many items of a task are in the training data, and the metrics of every model without them; None if none
+    is. ``leaked`` are records as ``split:line``."""
+
+    def clean(sample: Sample) -> bool:
+        split, _, line = sample.item.id.rpartition(":")
+        return f"{split}:{line.partition('.')[0]}" not in leaked
+
+    num = sum(not clean(sample) for sample in results[0].samples[task.title])
+    if not num:
+        return None
+    metrics = {
+        each.model.name: measure(list(filter(clean, each.samples[task.title])), title=task.title, seed=seed)
+        for each in results
+    }
+    return {"benchmark": task.title, "items": len(task.items), "leaked": num, "metrics": metrics}
 
 
 def shown_samples(results: Sequence[Result], tasks: Sequence[Task]) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """What the steps of a data stage found, in a sentence each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+
+from xinglin.report import wording
 
 
 def findings(steps: Mapping[str, Any]) -> Iterator[str]:
@@ -22,6 +24,21 @@ def findings(steps: Mapping[str, Any]) -> Iterator[str]:
         )
         share = f"{found['records_with_leaks']:,} of {found['records']:,} records trained on"
         yield f"Leaks{_fate(found, 'remove', 'removed')}: {share} hold items of {against or 'nothing'}."
+
+
+def leaked(rows: Iterable[Mapping[str, Any]], label: Callable[[str], str] = str) -> Iterator[str]:
+    """Of ``leaked`` of evaluations: benchmarks with items in the training data, and the last model without these."""
+    for row in rows:
+        entries = list(row["metrics"].items())
+        said = [
+            f"{wording.wording(metric).label} of {label(model)} {wording.amount(metric, entry['value'])}"
+            for model, metrics in entries[-1:]
+            for metric, entry in list(metrics.items())[:1]
+        ]
+        yield (
+            f"{row['benchmark']}: {row['leaked']:,} of {row['items']:,} items are in the training data"
+            + (f"; without them, {said[0]}." if said else ".")
+        )
 
 
 def counted(counts: Mapping[str, int]) -> str:

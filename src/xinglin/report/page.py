@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from xinglin.report import curves, graph, preferences, wording
-from xinglin.report.findings import findings
+from xinglin.report.findings import findings, leaked
 from xinglin.report.summary import Summary, metrics_file, paired_tests, summarise
 from xinglin.report.verdict import verdict
 from xinglin.runtime import atomic
@@ -38,6 +38,7 @@ def write(run_folder: Path) -> Path:
         .render(
             say=wording,
             findings=findings,
+            leaked=list(leaked(summary["leaked"], lambda model: wording.label(model, summary))),
             label=lambda model: wording.label(model, summary),
             bytes_text=bytes_text,
             seconds_text=seconds_text,

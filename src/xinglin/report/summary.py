@@ -24,7 +24,8 @@ def summarise(run_folder: Path) -> Summary:
     Keys: ``name``, ``recipe`` (resolved), ``seconds``, ``stages`` in recipe order (``status`` is ``finished``,
     ``unfinished`` or ``missing``; ``error`` is the text that a failed stage left), ``models`` (one row per
     evaluated model, with ``metrics``), ``comparisons`` (paired tests, each with its ``evaluation`` stage),
-    ``data`` (accounting by data stage), ``environment`` and ``reproduce`` (a command line).
+    ``leaked`` (benchmarks with items in the training data), ``data`` (accounting by data stage), ``environment``
+    and ``reproduce`` (a command line).
 
     Raises:
         RunError: the folder holds no recipe, so no run was ever started in it.
@@ -53,6 +54,7 @@ def summarise(run_folder: Path) -> Summary:
             for name, details in evaluations.items()
             for row in details.get("comparisons", [])
         ],
+        "leaked": [row for details in evaluations.values() for row in details.get("leaked", [])],
         "data": {name: a.details for name, a in artifacts.items() if a.kind == "dataset"},
         "environment": _environment(list(artifacts.values())),
         "reproduce": f"xinglin run {place}/recipe.yaml --out {place}-again",

@@ -13,7 +13,7 @@ from xinglin.config.base import DataInput, ModelInput, StageConfig
 from xinglin.config.parts import EngineName, Positive
 from xinglin.errors import DataError
 from xinglin.evaluate.predictions import Model, Predictions
-from xinglin.evaluate.runner import compare, evaluate, shown_samples
+from xinglin.evaluate.runner import compare, evaluate, shown_samples, without_leaked
 from xinglin.evaluate.task import PACKAGE, BenchmarkConfig, Task, build_task
 from xinglin.runtime.artifact import Artifact
 from xinglin.runtime.fingerprint import fingerprint, hash_model
@@ -111,8 +111,17 @@ def run(config: Config, run: StageRun) -> Outcome:
         "comparisons": compare(results, tasks, against=config.compare, seed=run.seed),
         "samples": shown_samples(results, tasks),
         "benchmarks": [_described(task) for task in tasks],
+        "leaked": [row for task in tasks if (row := without_leaked(results, task, _leaked(data), run.seed))],
     }
     return Outcome(PRODUCES, results[-1].metrics, details)
+
+
+def _leaked(data: Artifact) -> frozenset[str]:
+    """Items, as ``split:line``, that the data stage found in what is trained on, and left there."""
+    from xinglin.data.copies.leaks import FILE, leaked_items
+
+    found = data.details.get("steps", {}).get("leaks")
+    return frozenset(leaked_items(data.folder / FILE)) if found and found["mode"] == "report" else frozenset()
 
 
 def _task(benchmark: BenchmarkConfig, data: Artifact, seed: int) -> Task:

@@ -25,6 +25,7 @@ from xinglin.data.removal import Removal
 from xinglin.data.sources import Source, files, read
 from xinglin.runtime import atomic
 
+FILE = "leaks.jsonl"
 HELD_OUT = "held_out"
 _PIECE = 1 << 19
 _OVERLAP = 1 << 14
