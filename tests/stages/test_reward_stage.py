@@ -203,10 +203,14 @@ def test_only_what_scores_takes_a_reward_model(tmp_path):
     text = """
 model: tiny:qwen3
 stages:
-  data: {kind: data, splits: {pairs: {sources: [{path: "sample:preferences"}]}}}
+  data:
+    kind: data
+    splits:
+      talk: {sources: [{path: "sample:dialogues"}]}
+      pairs: {sources: [{path: "sample:preferences"}]}
   reward: {kind: reward, split: pairs}
-  sft: {kind: sft, split: pairs}
-  exam: {kind: evaluate, models: [stage:reward], benchmarks: [{name: dialogue, split: pairs}]}
+  sft: {kind: sft, split: talk}
+  exam: {kind: evaluate, models: [stage:reward], benchmarks: [{name: dialogue, split: talk}]}
   ties: {kind: merge, method: ties, model: stage:reward, models: [stage:sft]}
   inner: {kind: merge, method: ties, model: base, models: [stage:reward]}
 """

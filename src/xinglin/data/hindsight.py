@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from xinglin.data.records import Conversation, Message, Preference
+from xinglin.data.records import Conversation, Message, Preference, texts
 from xinglin.data.writing.language import contains_chinese
 
 Reading = Literal["pairs", "chosen", "hindsight"]
@@ -72,18 +72,20 @@ class PreferenceReader:
         return [self._accepted(record)] if self.reading == "chosen" else list(_chains(record))
 
     def _accepted(self, record: Preference) -> Conversation:
-        seen = hash((*(message.content for message in record.prompt), record.chosen))
+        seen = hash("\0".join(texts(replace(record, rejected="", rejected_calls=()))))
         if seen in self._seen:
             raise Unused("duplicate", "an earlier pair has this prompt and this accepted answer")
         self._seen.add(seen)
-        return _talk(record, (*_untrained(record.prompt), Message("assistant", record.chosen)), "")
+        return _talk(record, (*_untrained(record.prompt), record.answers[0]), "")
 
 
 def _chains(record: Preference) -> Iterator[Conversation]:
-    if record.chosen.strip() == record.rejected.strip():
+    good, bad = record.answers
+    if good.tool_calls or bad.tool_calls or record.prompt[-1].role == "tool":
+        raise Unused("tool_use", "what calls tools, or answers their results, cannot be asked for by quality")
+    if good.content.strip() == bad.content.strip():
         raise Unused("tie", "both answers are the same")
     *history, asked = _untrained(record.prompt)
-    good, bad = Message("assistant", record.chosen), Message("assistant", record.rejected)
     chinese = contains_chinese(asked.content)
 
     def phrase(quality: str, view: str) -> str:
@@ -107,4 +109,5 @@ def _untrained(prompt: Sequence[Message]) -> list[Message]:
 
 
 def _talk(record: Preference, messages: tuple[Message, ...], view: str) -> Conversation:
-    return Conversation(messages, record.origin, {**record.meta, KEY: view} if view else record.meta)
+    meta = {**record.meta, KEY: view} if view else record.meta
+    return Conversation(messages, record.origin, meta, record.tools)

@@ -160,9 +160,9 @@ class _Fitter:
             case Document():
                 pieces = self._slices(rows[0])
             case Preference():
-                pieces = self._recent(record.prompt, [record.chosen, record.rejected])
+                pieces = self._recent(record.prompt, record.answers, tools=record.tools)
             case Conversation() if self.policy == "truncate_history":
-                pieces = self._recent(record.messages, [], tools=record.tools)
+                pieces = self._recent(record.messages, (), tools=record.tools)
             case Conversation():
                 pieces = self._windows(record)
         if not pieces:
@@ -182,12 +182,14 @@ class _Fitter:
             for at in starts
         ]
 
-    def _recent(self, messages: Sequence[Message], answers: list[str], *, tools: Tools = ()) -> list[Encoded]:
+    def _recent(
+        self, messages: Sequence[Message], answers: Sequence[Message], *, tools: Tools
+    ) -> list[Encoded]:
         """The rendering, or that of each of ``answers`` to it, with the fewest exchanges gone that makes it fit."""
         head, exchanges = _exchanges(messages)
         for gone in range(1, len(exchanges)):
             kept = [*head, *_flat(exchanges[gone:])]
-            rendered = [self.renderer.preference(kept, answer) for answer in answers]
+            rendered = [self.renderer.preference(kept, answer, tools=tools) for answer in answers]
             rows = self.renderer.encode(rendered or [self.renderer.conversation(kept, tools=tools)])
             if all(len(row) <= self.max_tokens for row in rows):
                 if not answers and rows[0].mask.any():
@@ -234,7 +236,8 @@ def _rendered(record: Trainable, renderer: Renderer) -> list[tuple[Segment, ...]
                 return [renderer.conversation(record.messages, tools=record.tools)]
             case Preference():
                 return [
-                    renderer.preference(record.prompt, answer) for answer in (record.chosen, record.rejected)
+                    renderer.preference(record.prompt, answer, tools=record.tools)
+                    for answer in record.answers
                 ]
     except DataError as error:
         return str(error)

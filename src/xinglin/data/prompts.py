@@ -9,6 +9,7 @@ from xinglin.errors import DataError
 
 EXAM = "exam"
 """Key of ``Prompt.meta`` under which an exam question has ``{"options": {letter: text}, "answer": letters}``."""
+_TOOLS = "{}: a conversation with tools cannot be answered here; leave it out"
 
 _ASK = {  # (Chinese?, several answers?, free answer?) -> what to do, after the question and its options
     (True, False, False): "请直接回答正确选项的字母。",
@@ -37,6 +38,8 @@ def prompt_of(record: Record) -> Prompt:
     """
     match record:
         case Preference():
+            if record.uses_tools:
+                raise DataError(_TOOLS.format(record.origin))
             return Prompt(record.prompt, record.meta)
         case Question():
             exam = {"options": dict(record.options), "answer": record.answer}
@@ -57,9 +60,7 @@ def exam_question(question: Question, *, free: bool) -> str:
 def _without_answer(conversation: Conversation) -> tuple[Message, ...]:
     messages = conversation.messages
     if conversation.tools:
-        raise DataError(
-            f"{conversation.origin}: a conversation with tools cannot be answered here; leave it out"
-        )
+        raise DataError(_TOOLS.format(conversation.origin))
     places = [place for place, message in enumerate(messages) if message.role == "assistant"]
     asked = messages[: places[-1]] if places else messages
     if not asked or asked[-1].role != "user":

@@ -4,7 +4,7 @@ The JSON forms are the ones other tools read (TRL, LLaMA-Factory, datasets):
 
     Document      {"text": …}
     Conversation  {"messages": [{"role", "content", "tool_calls"?, "train"? or "weight"?}], "tools"?}
-    Preference    {"prompt": [messages], "chosen": [message], "rejected": [message]}
+    Preference    {"prompt": [messages], "chosen": [message], "rejected": [message], "tools"?}
     Rating        {"messages": [messages], "label": true, "tools"?}
     Question      {"question", "options": {"A": …}, "answer": "A"}
 
@@ -92,8 +92,8 @@ class Conversation:
     """What the assistant may call: ``{"type": "function", "function": {"name", "description", "parameters"}}``."""
 
     def to_json(self) -> dict[str, Any]:
-        tools = {"tools": [dict(tool) for tool in self.tools]} if self.tools else {}
-        return {"messages": [message.to_json() for message in self.messages], **tools, **_tail(self)}
+        messages = [message.to_json() for message in self.messages]
+        return {"messages": messages, **_tools(self.tools), **_tail(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +108,44 @@ class Rating(Conversation):
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """A prompt that ends on a user message, and a better and a worse answer to it."""
+    """A prompt that ends on a user message, or on results of tools, and a better and a worse answer to it."""
 
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
     origin: Origin
     meta: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """As of a conversation."""
+    chosen_calls: tuple[ToolCall, ...] = ()
+    """What the chosen answer calls, after its text if it has one."""
+    rejected_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def answers(self) -> tuple[Message, Message]:
+        """The chosen and the rejected answer."""
+        return (
+            Message("assistant", self.chosen, tool_calls=self.chosen_calls),
+            Message("assistant", self.rejected, tool_calls=self.rejected_calls),
+        )
+
+    def changed(self, prompt: tuple[Message, ...], chosen: Message, rejected: Message) -> "Preference":
+        """The same with another prompt and other answers."""
+        calls = {"chosen_calls": chosen.tool_calls, "rejected_calls": rejected.tool_calls}
+        return replace(self, prompt=prompt, chosen=chosen.content, rejected=rejected.content, **calls)
+
+    @property
+    def uses_tools(self) -> bool:
+        """Whether tools are described, called or have answered."""
+        messages = (*self.prompt, *self.answers)
+        return bool(self.tools) or any(message.tool_calls or message.role == "tool" for message in messages)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "prompt": [message.to_json() for message in self.prompt],
-            "chosen": [{"role": "assistant", "content": self.chosen}],
-            "rejected": [{"role": "assistant", "content": self.rejected}],
+            "chosen": [self.answers[0].to_json()],
+            "rejected": [self.answers[1].to_json()],
+            **_tools(self.tools),
             **_tail(self),
         }
 
@@ -169,8 +194,16 @@ def from_json(row: Mapping[str, Any], origin: Origin) -> Record:
         talk = (_messages(row["messages"]), origin, meta, tuple(row.get("tools", ())))
         return Rating(*talk, row["label"]) if "label" in row else Conversation(*talk)
     if "chosen" in row:
+        chosen, rejected = (_messages(row[name])[0] for name in ("chosen", "rejected"))
         return Preference(
-            _messages(row["prompt"]), row["chosen"][0]["content"], row["rejected"][0]["content"], origin, meta
+            _messages(row["prompt"]),
+            chosen.content,
+            rejected.content,
+            origin,
+            meta,
+            tuple(row.get("tools", ())),
+            chosen.tool_calls,
+            rejected.tool_calls,
         )
     return Question(row["question"], row["options"], row["answer"], origin, meta)
 
@@ -188,6 +221,10 @@ def _messages(rows: list[Mapping[str, Any]]) -> tuple[Message, ...]:
     )
 
 
+def _tools(tools: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
+    return {"tools": [dict(tool) for tool in tools]} if tools else {}
+
+
 def _tail(record: Record) -> dict[str, Any]:
     origin = {"file": record.origin.file, "row": record.origin.row}
     if record.origin.licence:
@@ -199,12 +236,11 @@ def texts(record: Record) -> tuple[str, ...]:
     """Every text that a record holds, in order."""
     if isinstance(record, Document):
         return (record.text,)
-    if isinstance(record, Conversation):
-        tools = [json.dumps(tool, ensure_ascii=False) for tool in record.tools]
-        return (*tools, *(text for message in record.messages for text in _spoken(message)))
-    if isinstance(record, Preference):
-        spoken = (text for message in record.prompt for text in _spoken(message))
-        return (*spoken, record.chosen, record.rejected)
+    if isinstance(record, Conversation | Preference):
+        talk = isinstance(record, Conversation)
+        messages = record.messages if talk else (*record.prompt, *record.answers)
+        tools = (json.dumps(tool, ensure_ascii=False) for tool in record.tools)
+        return (*tools, *(text for message in messages for text in _spoken(message)))
     return (record.question, *record.options.values())
 
 
@@ -224,11 +260,10 @@ def with_texts(record: Record, change: Callable[[str], str]) -> Record:
         messages = _changed(record.messages, change)
         return record if messages is record.messages else replace(record, messages=messages)
     if isinstance(record, Preference):
-        prompt = _changed(record.prompt, change)
-        chosen, rejected = change(record.chosen), change(record.rejected)
-        if (prompt, chosen, rejected) == (record.prompt, record.chosen, record.rejected):
+        prompt, answers = _changed(record.prompt, change), _changed(record.answers, change)
+        if (prompt, *answers) == (record.prompt, *record.answers):
             return record
-        return replace(record, prompt=prompt, chosen=chosen, rejected=rejected)
+        return record.changed(prompt, *answers)
     options = {letter: change(text) for letter, text in record.options.items()}
     question = change(record.question)
     if (question, options) == (record.question, dict(record.options)):

@@ -138,10 +138,13 @@ class Renderer:
             for end in answered
         )
 
-    def preference(self, prompt: Sequence[Message], answer: str) -> tuple[Segment, ...]:
+    def preference(
+        self, prompt: Sequence[Message], answer: str | Message, *, tools: Tools = ()
+    ) -> tuple[Segment, ...]:
         """``prompt`` and ``answer`` as a conversation in which only the answer is trained. Raises as it does."""
         history = [replace(message, train=False) for message in prompt]
-        return self.conversation([*history, Message("assistant", answer)])
+        said = answer if isinstance(answer, Message) else Message("assistant", answer)
+        return self.conversation([*history, said], tools=tools)
 
     def document(self, text: str) -> tuple[Segment, ...]:
         """``text`` between the bos token, if the tokenizer adds one by itself, and the eos token; all trained.

@@ -176,11 +176,11 @@ def score_file(
 
 def _requests(record: Record) -> list[Request]:
     match record:
-        case Preference():
+        case Preference(uses_tools=False):
             return [(record.prompt, record.chosen), (record.prompt, record.rejected)]
         case Conversation(tools=()):
             return [(record.messages[:-1], record.messages[-1].content)]
-        case Conversation():
+        case Conversation() | Preference():
             raise DataError(f"{record.origin}: reward models here do not know tools")
     raise DataError(
         f"{record.origin}: a {kind_of(record)} has no answer to score; give conversations or preferences"

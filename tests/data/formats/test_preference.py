@@ -74,7 +74,8 @@ def test_system_and_history(read_rows):
         ({"conversations": []}, "bad_roles"),
         ({"conversations": [*SHAREGPT, {"from": "gpt", "value": "嗯"}]}, "bad_roles"),
         ({"conversations": [{"from": "human", "value": ""}]}, "empty_message"),
-        ({"tools": '[{"name": "f"}]'}, "tool_use"),
+        ({"tools": '[{"title": "f"}]'}, "bad_tools"),
+        ({"tools": '[{"name": "f"}]', "chosen": "Action: f\nAction Input: {1}"}, "bad_tool_call"),
         (
             {"chosen": [{"role": "user", "content": "别的"}, {"role": "assistant", "content": BETTER}]},
             "different_prompts",

@@ -125,7 +125,7 @@ class _Work:
         if isinstance(record, Conversation):
             record = replace(record, messages=self.calls(record.messages))
         elif isinstance(record, Preference):
-            record = replace(record, prompt=self.calls(record.prompt))
+            record = record.changed(self.calls(record.prompt), *self.calls(record.answers))
         return replace(record, meta=self.meta(record.meta))
 
     def calls(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:

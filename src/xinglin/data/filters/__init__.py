@@ -41,12 +41,14 @@ def learned(record: Record) -> tuple[str, ...]:
         )
     if isinstance(record, Document):
         return (record.text,)
-    return (record.chosen,) if isinstance(record, Preference) else ()
+    return (record.chosen,) if isinstance(record, Preference) and not record.chosen_calls else ()
 
 
 def exchanges(record: Record) -> tuple[tuple[str, str], ...]:
     """Each answer that is learned, with the message that it answers."""
     if isinstance(record, Preference):
+        if record.chosen_calls or record.prompt[-1].role != "user":
+            return ()
         return ((record.prompt[-1].content, record.chosen),)
     if not isinstance(record, Conversation):
         return ()

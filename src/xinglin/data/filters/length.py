@@ -35,7 +35,7 @@ def _texts(record: Record) -> list[tuple[str, str]]:
     if isinstance(record, Document):
         return [("document", record.text)]
     if isinstance(record, Preference):
-        spoken = [(message.role, message.content) for message in record.prompt]
+        spoken = [(message.role, message.content) for message in record.prompt if message.role != "tool"]
         return [*spoken, ("assistant", record.chosen), ("assistant", record.rejected)]
     assert isinstance(record, Conversation)
     return [(message.role, message.content) for message in record.messages if message.role != "tool"]
