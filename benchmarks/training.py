@@ -32,7 +32,7 @@ CONTENDERS = {
     "dpo": [(TRL, "one-by-one"), (FACTORY, "one-by-one")],
     "grpo": [(TRL, "generate")],
     "ppo": [(TRL_PPO, "8")],
-    "prepare": [(TRL, "packed"), (FACTORY, "packed")],
+    "prepare": [(TRL, "padded"), (FACTORY, "padded")],
 }
 """Task -> peer and the setting that was the fastest of those its script knows."""
 SCRIPTS = {

@@ -4,7 +4,6 @@ Importing it takes the standard library only: it runs in the peers' environments
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -68,5 +67,7 @@ class Job:
     def report(self) -> None:
         """Print the result as the last line, for the parent."""
         seconds = self._spent + (self._ended - self._began if self._began else 0.0)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"cpu_seconds": seconds, "peak_mib": peak}))
+        # Not ``ru_maxrss``, which begins with the size of the process that started this one.
+        status = Path("/proc/self/status").read_text()
+        peak = int(status.split("VmHWM:")[1].split()[0])
+        print(json.dumps({"cpu_seconds": seconds, "peak_mib": peak / 1024}))
