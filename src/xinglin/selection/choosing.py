@@ -111,7 +111,7 @@ def choose(split: SplitFile, rules: Rules, place: Workplace) -> Choice:
 def random_subset(choice: Choice, rules: Rules) -> Mask:
     """(N,) as many records, or tokens, drawn from the whole split, under the same quotas, with the same protected
     ones: what the scores have to be better than."""
-    pool = replace(choice.pool, removals={}, taken=[])
+    pool = replace(choice.pool, removals={}, taken=[], takes=True)
     mine = choice.chosen & ~pool.protected
     by_tokens = any(isinstance(step, TakeConfig) and step.tokens is not None for step in rules.steps)
     size = Size(tokens=int(pool.tokens[mine].sum())) if by_tokens else Size(keep=int(mine.sum()))

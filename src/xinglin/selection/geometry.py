@@ -68,7 +68,8 @@ class Clustering(NamedTuple):
 def k_means(points: Points, k: int, *, seed: int, iterations: int = 50) -> Clustering:
     """Lloyd's algorithm from k-means++ (Arthur and Vassilvitskii 2007), until no point changes its cluster.
 
-    A cluster that loses all points gets the one farthest from its centre. ``k`` is at most the number of points.
+    A cluster that loses all points gets the one farthest from its centre that leaves none
+    empty. ``k`` is at most the number of points.
     """
     centres = _spread(points, k, np.random.default_rng(seed))
     labels = np.full(len(points), -1, np.int64)
@@ -76,8 +77,8 @@ def k_means(points: Points, k: int, *, seed: int, iterations: int = 50) -> Clust
         before = labels
         labels, distances = _assigned(points, centres)
         for empty in np.setdiff1d(np.arange(k), labels):
-            farthest = int(distances.argmax())
-            labels[farthest], distances[farthest] = empty, 0
+            spare = np.bincount(labels, minlength=k)[labels] > 1
+            labels[np.where(spare, distances, -1).argmax()] = empty
         if (labels == before).all():
             break
         centres = _means(points, labels, k)

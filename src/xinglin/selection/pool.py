@@ -42,6 +42,8 @@ class Pool:
     seed: int
     removals: dict[int, Removal] = field(default_factory=dict)
     taken: list[int] = field(default_factory=list)
+    takes: bool = False
+    """Whether a step takes at all; else all that is not dropped is chosen."""
     unfilled: float = 0.0
     """What quotas left of the last step's room, in its unit."""
 
@@ -55,12 +57,9 @@ class Pool:
 
     @property
     def chosen(self) -> Mask:
-        """(N,) what steps took, all candidates if none took any, and what is protected."""
-        mask = self.protected.copy()
-        if self.taken:
-            mask[self.taken] = True
-        else:
-            mask |= self.candidates
+        """(N,) what steps took, or all candidates if none takes, and what is protected."""
+        mask = self.protected.copy() if self.takes else self.protected | self.candidates
+        mask[self.taken] = True
         return mask
 
     def drop(self, which: Mask, reason: str, detail: Callable[[int], str]) -> None:
@@ -109,6 +108,7 @@ class Pool:
 
     def fill(self, room: Room, order: Iterable[int] | Ints) -> None:
         """Take in ``order`` what quotas let in, until the room is full."""
+        self.takes = True
         for index in order:
             if room.full:
                 break

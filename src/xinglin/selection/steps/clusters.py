@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from xinglin.selection.geometry import k_means
+from xinglin.selection.geometry import Ints, k_means
 from xinglin.selection.pool import Pool
 from xinglin.selection.steps import RankConfig
 
@@ -26,21 +26,22 @@ class Config(RankConfig):
 
 def apply(config: Config, pool: Pool) -> None:
     ranked = pool.ranking(config.score, lowest=config.lowest)
-    if not len(ranked):
-        return
+    order = _by_place(_clusters(config, pool, ranked), config.each) if len(ranked) else []
+    pool.fill(pool.room(config.size), ranked[order])
+
+
+def _clusters(config: Config, pool: Pool, ranked: Ints) -> Ints:
+    """The cluster of each ranked record; they are found in the order of the split."""
     number = min(config.number or math.isqrt(len(ranked) // 2) or 1, len(ranked))
     rows = np.sort(ranked)
-    labels = k_means(pool.embed()[rows], number, seed=pool.seed).labels[np.searchsorted(rows, ranked)]
-    place = _place_in_cluster(labels)
-    order = np.lexsort((np.arange(len(ranked)), place))
-    pool.fill(pool.room(config.size), ranked[order[place[order] < config.each]])
+    return k_means(pool.embed()[rows], number, seed=pool.seed).labels[np.searchsorted(rows, ranked)]
 
 
-def _place_in_cluster(labels: np.ndarray) -> np.ndarray:
-    """How many of the same cluster come before each."""
+def _by_place(labels: Ints, each: int) -> Ints:
+    """The first of every cluster, then the second, and so on, up to ``each``; clusters by their first record."""
     order = np.argsort(labels, kind="stable")
     counts = np.bincount(labels)
-    starts = np.cumsum(counts) - counts
     place = np.empty(len(labels), np.int64)
-    place[order] = np.arange(len(labels)) - starts[labels[order]]
-    return place
+    place[order] = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[order]]
+    by_place = np.argsort(place, kind="stable")
+    return by_place[place[by_place] < each]
