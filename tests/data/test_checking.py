@@ -141,3 +141,10 @@ def test_licences_are_read_from_pages_beside_the_data(tmp_path: Path) -> None:
     warned = [licences.warning(name) for name in ("Apache-2.0", *found)]
     assert [bool(warning) for warning in warned] == [False, True, True, True, True]
     assert "non-commercial" in (warned[1] or "") and "no licence" in (warned[2] or "")
+
+
+def test_the_detectors_are_measured_by_a_command() -> None:
+    done = CliRunner().invoke(main, ["data", "detectors", "--json"], catch_exceptions=False)
+    scores = json.loads(done.stdout)
+    assert scores["id_card"]["recall"] >= 0.98 and scores["doctor_name"]["recall"] >= 0.9
+    assert min(score["precision"] for score in scores.values()) >= 0.95

@@ -16,6 +16,7 @@ def command() -> None:
     Examples:
       xinglin data check consultations/
       xinglin data check corpus.jsonl --against benchmarks/ --out check.html
+      xinglin data detectors
     """
 
 
@@ -85,3 +86,27 @@ def check(
         click.echo(line)
     if out:
         click.echo(f"page  {out}")
+
+
+@command.command("detectors")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def detectors(as_json: bool) -> None:
+    """How well personal data are found, by type, on the labelled sentences that come with xinglin.
+
+    A hit counts only with its exact type, start and end. The sentences are invented, in Chinese and English, more than
+    half of them without anything to find: thanks to doctors, doses, lab values. Names, hospitals and places in them
+    are not in the detectors' lists.
+    """
+    from dataclasses import asdict
+
+    from xinglin.data.deidentify.trial import as_table, evaluate_detectors
+
+    scores = evaluate_detectors()
+    if as_json:
+        rows = {
+            type: {**asdict(score), "precision": score.precision, "recall": score.recall}
+            for type, score in scores.items()
+        }
+        click.echo(json.dumps(rows, indent=2))
+        return
+    click.echo(as_table(scores))
