@@ -3,13 +3,15 @@
 from collections import Counter
 from contextlib import suppress
 from itertools import pairwise
+from math import inf
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xinglin.data.mixture import Course, Mixture, Pace, split_number
+from xinglin.data.course import Course, split_number
+from xinglin.data.mixture import Mixture, Pace, Priorities, Shares
 from xinglin.data.packing import Plan
 from xinglin.data.splits import Span
 
@@ -32,12 +34,17 @@ class Lengths:
         return len(self.lengths)
 
 
-def mixture(splits, shares, *, seed=3, window_parts=2, **pace):
-    courses = [
-        Course(ReadyParts(parts), number=number, seed=seed, window_parts=window_parts)
-        for number, parts in enumerate(splits)
+def courses_of(splits, *, seed=3, window_parts=2, most=None):
+    return [
+        Course(ReadyParts(parts), number=number, seed=seed, window_parts=window_parts, most=limit)
+        for number, (parts, limit) in enumerate(zip(splits, most or [inf] * len(splits), strict=True))
     ]
-    return Mixture(courses, shares, Pace(**{"micro_batch_tokens": 64, "batch_tokens": 100} | pace))
+
+
+def mixture(splits, shares, *, seed=3, window_parts=2, most=None, **pace):
+    courses = courses_of(splits, seed=seed, window_parts=window_parts, most=most)
+    pace = Pace(**{"micro_batch_tokens": 64, "batch_tokens": 100} | pace)
+    return Mixture(Shares(courses, shares, epochs=pace.epochs), pace)
 
 
 def steps_of(mixed):
@@ -141,3 +148,92 @@ def test_the_schedule_is_laid_out_from_the_first_part():
     assert len(uneven) == len(uneven_again) and len(steps_of(uneven)) == 21
     assert len(mixture([[[10] * 50] * 7], [1.0], max_steps=4)) == 4
     assert len(steps_of(mixture([[[10] * 50] * 7], [1.0], max_steps=4))) == 4
+
+
+@given(st.lists(PARTS, min_size=2, max_size=3), st.sampled_from([0.4, 1.0, 1.5, 2.0]), st.integers(1, 3))
+@settings(deadline=None, max_examples=50)
+def test_a_split_ends_after_its_epochs_and_leaves_its_share_to_the_others(splits, most, window_parts):
+    shares = [1 / len(splits)] * len(splits)
+    limits = [inf, most, *[inf] * (len(splits) - 2)]
+    capped = mixture(splits, shares, most=limits, epochs=3.0, window_parts=window_parts)
+    free = mixture(splits, shares, epochs=3.0, window_parts=window_parts)
+    ours, all_of_them = numbers_of(steps_of(capped)), numbers_of(steps_of(free))
+    read = Counter(map(split_number, ours))
+    size = sum(map(len, splits[1]))
+    times = [read[1, part, at] for part, lengths in enumerate(splits[1]) for at in range(len(lengths))]
+    assert sum(times) <= np.ceil(most) * size and max(times, default=0) <= np.ceil(most)
+    if most == round(most) and capped.taken(len(steps_of(capped)))[1].epochs >= most:
+        assert times == [most] * size
+    # What is left is in the order that it had: only the sequences behind the end are missing.
+    seen, kept = Counter(), []
+    for number in all_of_them:
+        seen[number] += 1
+        if number >> 56 != 1 or seen[number] <= read[split_number(number)]:
+            kept.append(number)
+    assert sorted(kept) == sorted(ours)
+
+
+def test_a_fraction_of_an_epoch_is_cut_where_it_ends():
+    mixed = mixture([[[10] * 100], [[10] * 20]], [0.5, 0.5], most=[inf, 2.5])
+    steps = steps_of(mixed)
+    first, second = mixed.taken(len(steps))
+    assert (first.epochs, second.epochs, second.sequences) == (1.0, 2.5, 50)
+    assert len(steps) == len(mixed) == 15
+    sources = [split_number(number)[0] for number in numbers_of(steps)]
+    assert set(sources[:96]) == {0, 1} and set(sources[104:]) == {0}, "its share goes to the other one"
+
+
+def test_steps_are_foreseen_although_a_split_ends_early():
+    parts = [[10] * 50] * 7
+    mixed = mixture([parts, [[10] * 20] * 3], [0.5, 0.5], most=[inf, 2.0])
+    assert abs(len(steps_of(mixed)) - 47) <= 4 and abs(len(mixed) - 47) <= 4
+
+
+def prioritised(splits, priorities, most, *, seed=3, **pace):
+    pace = Pace(**{"micro_batch_tokens": 64, "batch_tokens": 100} | pace)
+    return Mixture(Priorities(courses_of(splits, seed=seed, most=most), priorities), pace)
+
+
+@given(st.lists(PARTS, min_size=1, max_size=3), st.integers(1, 3), st.integers(0, 9))
+@settings(deadline=None, max_examples=30)
+def test_by_priority_everything_is_read_so_often(splits, epochs, seed):
+    mixed = prioritised(splits, [8, 2, 1][: len(splits)], [float(epochs)] * len(splits), seed=seed)
+    steps = steps_of(mixed)
+    read = Counter(map(split_number, numbers_of(steps)))
+    assert read == {
+        (split, part, at): epochs
+        for split, parts in enumerate(splits)
+        for part, lengths in enumerate(parts)
+        for at in range(len(lengths))
+    }
+    assert len(mixed) == len(steps) or any(len(parts) > 1 for parts in splits)
+    assert [taken.epochs for taken in mixed.taken(len(steps))] == pytest.approx([epochs] * len(splits))
+
+
+def test_priority_is_sampling_without_replacement_with_its_chance_taken_out():
+    """HuatuoGPT-II draws the next row with probability priority / sum of the priorities of all rows left."""
+    sizes, priorities, repeats = [600, 300, 90], [32.0, 4.0, 1.0], 60
+    random = np.random.default_rng(5)
+    which = np.repeat(np.arange(3), sizes)
+    drawn = np.zeros((len(which), 3))
+    for _ in range(repeats):
+        weight, left = np.array(priorities)[which], np.ones(len(which), bool)
+        for place in range(len(which)):
+            chances = np.cumsum(weight * left)
+            row = np.searchsorted(chances, random.random() * chances[-1], side="right")
+            left[row] = False
+            drawn[place, which[row]] += 1 / repeats
+    mixed = prioritised([[[10] * size] for size in sizes], priorities, [1.0] * 3)
+    ours = np.eye(3)[[split_number(number)[0] for number in numbers_of(steps_of(mixed))]]
+    assert np.abs(np.cumsum(ours, axis=0) - np.cumsum(drawn, axis=0)).max() < 0.01 * len(which)
+    last = mixed[len(mixed) - 1]
+    assert {split_number(number)[0] for number in numbers_of([last])} == {2}, "instructions come last"
+
+
+def test_a_prioritised_step_is_the_same_whenever_it_is_asked_for():
+    make = lambda: prioritised([[[10, 20] * 30], [[5] * 40]], [4, 1], [1.0, 2.0])
+    steps, again = steps_of(make()), make()
+    for number in reversed(range(len(steps))):
+        assert numbers_of([again[number]]) == numbers_of([steps[number]])
+    other = prioritised([[[10, 20] * 30], [[5] * 40]], [4, 1], [1.0, 2.0], seed=4)
+    assert numbers_of(steps_of(other)) != numbers_of(steps)

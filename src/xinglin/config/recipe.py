@@ -53,6 +53,24 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Descent:
+    """Where the model that a stage starts from comes from."""
+
+    root: str
+    """Folder or id of what the first stage of its line started from."""
+    kinds: tuple[str, ...] = ()
+    """Of the stages that have trained it since."""
+
+    @classmethod
+    def of(cls, reference: Reference) -> "Descent":
+        """Of what no stage of the recipe made."""
+        if reference.kind != "artifact":
+            return cls(reference.target)
+        made = json.loads((Path(reference.target) / "artifact.json").read_text(encoding="utf-8"))
+        return cls(reference.target, (made.get("stage_kind", ""),))
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stage, checked, with every input resolved."""
 
@@ -108,6 +126,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self.made: dict[str, tuple[str, ...]] = {}
         self.splits: dict[str, Splits] = {}
+        self.descents: dict[str, Descent] = {}
         self.base: Reference | None = None
         self.names: tuple[str, ...] = ()
 
@@ -155,6 +174,9 @@ class _Reader:
                 module.check_records(
                     config, {split: facts.record for split, facts in known.items() if facts.record}
                 )
+            descent = self._descent(name, data["kind"], inputs)
+            if descent and hasattr(module, "check_start"):
+                module.check_start(config, descent)
             sources = module.sources(config) if hasattr(module, "sources") else {}
         except XinglinError as error:
             self._problem(keys, str(error))
@@ -168,6 +190,16 @@ class _Reader:
             sources=sources,
             produces=self.made[name],
         )
+
+    def _descent(self, name: str, kind: str, inputs: dict[str, Reference]) -> Descent | None:
+        """Where the model of a stage comes from; None: it starts from none."""
+        start = next((inputs[key] for key in ("model", "adapter", "models.0") if key in inputs), None)
+        if start is None:
+            return None
+        given = self.descents.get(start.target) if start.kind == "stage" else Descent.of(start)
+        if given:
+            self.descents[name] = Descent(given.root, (*given.kinds, kind))
+        return given
 
     def _known_splits(self, data: Reference | None) -> Splits:
         """The splits of a stage's data; none if they are not known."""

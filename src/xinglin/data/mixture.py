@@ -1,40 +1,19 @@
-"""The order of pretraining: sequences of several splits in fixed shares of the tokens, shuffled in windows of parts.
+"""Several splits that are read together: in fixed shares of the tokens, or by priority.
 
-Each split is read epoch after epoch without end. An epoch takes its parts in a shuffled order, the first one alone and
-then several together as a window, within which sequences are shuffled. Step n follows from the lengths of the
-sequences, the shares and the seed; when a part was tokenised plays no role.
-
-Splits are mixed by start-time fair queueing (Goyal et al., 1996): a sequence that begins after c tokens of a split
-with share s stands at c / s, and sequences are taken in that order. At every moment each split has had its share,
-give or take its longest sequence.
+Step n follows from the lengths of the sequences, the order and the seed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from math import inf
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from xinglin.data.packing import Ints, Plan, Step
+from xinglin.data.course import SOURCE_BITS, Course, Window, split_number
+from xinglin.data.packing import Plan, Step
 from xinglin.data.shards import Shards
-from xinglin.data.stream import Parts
-
-PART_BITS, SOURCE_BITS = 32, 56
-"""A sequence's number: source << 56 | part << 32 | position in the part."""
-
-
-class Window(NamedTuple):
-    """Sequences of one split, in order."""
-
-    numbers: Ints
-    lengths: Ints
-    counts: Ints
-    starts: Ints
-    """(S,) tokens of the split, from its beginning, before each sequence."""
-
-    def only(self, kept: npt.NDArray[np.bool_] | Ints) -> "Window":
-        return Window(*(column[kept] for column in self))
 
 
 class Taken(NamedTuple):
@@ -43,75 +22,102 @@ class Taken(NamedTuple):
     epochs: float
 
 
-class Course:
-    """The endless order of one split."""
+class Order(Protocol):
+    """In which order the sequences of several courses are taken, segment by segment: steps end where segments do."""
 
-    def __init__(self, parts: Parts, *, number: int, seed: int, window_parts: int):
-        self.parts, self.number, self.seed = parts, number, seed
-        self._cuts = [0, *range(1, len(parts), window_parts), len(parts)]
-        self._starts = [0]
-        self._windows: dict[int, Window] = {}
-        parts.order = [part for window in range(self.per_epoch) for part in self.members(window)]
+    courses: Sequence[Course]
 
-    @property
-    def per_epoch(self) -> int:
-        return len(self._cuts) - 1
+    def segment(self, number: int) -> Window:
+        """The sequences of a segment, in order."""
+        ...
 
-    def members(self, window: int) -> list[int]:
-        """The parts of a window."""
-        epoch, place = divmod(window, self.per_epoch)
-        order = np.random.default_rng([self.seed, epoch, 0, self.number, 1]).permutation(len(self.parts))
-        return order[self._cuts[place] : self._cuts[place + 1]].tolist()
+    def kept(self, number: int) -> float:
+        """How much of a segment is taken, from its beginning; 0 behind the last."""
+        ...
 
-    def epochs_before(self, window: int) -> float:
-        """Epochs that are over when the window begins."""
-        epoch, place = divmod(window, self.per_epoch)
-        return epoch + self._cuts[place] / len(self.parts)
+    def epochs_before(self, number: int) -> float:
+        """Epochs of the first course that are over when a segment begins."""
+        ...
 
-    def tokens_before(self, window: int) -> int:
-        """Tokens of the windows before; waits for them to be tokenised."""
-        while len(self._starts) <= window:
-            last = self.window(len(self._starts) - 1)
-            self._starts.append(self._starts[-1] + int(last.lengths.sum()))
-        return self._starts[window]
+    def readings(self) -> list[float]:
+        """Epochs of each course in all, if the rest of it is like its first window."""
+        ...
 
-    def window(self, window: int) -> Window:
-        if window not in self._windows:
-            before = self.tokens_before(window)
-            shards = {part: self.parts[part] for part in self.members(window)}
-            numbers = [
-                (self.number << SOURCE_BITS | part << PART_BITS) + np.arange(len(each))
-                for part, each in shards.items()
-            ]
-            epoch, place = divmod(window, self.per_epoch)
-            random = np.random.default_rng([self.seed, epoch, place, self.number])
-            order = random.permutation(sum(map(len, numbers)))
-            lengths = np.concatenate([each.lengths for each in shards.values()])[order]
-            counts = np.concatenate([each.counts for each in shards.values()])[order]
-            starts = before + np.cumsum(lengths) - lengths
-            self._windows = {window: Window(np.concatenate(numbers)[order], lengths, counts, starts)}
-        return self._windows[window]
 
-    def epochs_at(self, tokens: int) -> float:
-        """Epochs that are over after so many tokens."""
-        window = int(np.searchsorted(self._starts, tokens, side="right")) - 1
-        before, after = self.epochs_before(window), self.epochs_before(window + 1)
-        if tokens == self._starts[window]:
-            return before
-        size = int(self.window(window).lengths.sum())
-        return before + (after - before) * (tokens - self._starts[window]) / size
+class Shares:
+    """Fixed shares of the tokens, for as many epochs of the first course; the others go on for as long as it lasts.
 
-    def between(self, low: float, high: float) -> Window:
-        """The sequences that begin after at least ``low`` and less than ``high`` tokens."""
-        window = max(0, int(np.searchsorted(self._starts, low, side="right")) - 1)
-        found = []
-        while self.tokens_before(window) < high:
-            each = self.window(window)
-            found.append(each.only((each.starts >= low) & (each.starts < high)))
-            window += 1
-        if not found:
-            return Window(*(np.zeros(0, np.int64) for _ in Window._fields))
-        return Window(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+    Splits are mixed by start-time fair queueing (Goyal et al., 1996): a sequence that begins after c tokens of a split
+    with share s stands at c / s, and sequences are taken in that order. At every moment each split has had its share,
+    give or take its longest sequence. What a course that has ended leaves goes to the others by their shares.
+
+    Args:
+        shares: of the tokens, one for each course; they add up to 1.
+    """
+
+    def __init__(self, courses: Sequence[Course], shares: Sequence[float], *, epochs: float):
+        self.courses, self.shares, self.epochs = courses, shares, epochs
+        self._parts = round(epochs * len(courses[0].parts), 6)
+        """How many parts of the first split are taken in all; part of the last one, maybe."""
+
+    def segment(self, number: int) -> Window:
+        """All sequences between the beginnings of two windows of the first course."""
+        bounds = [self.courses[0].tokens_before(each) / self.shares[0] for each in (number, number + 1)]
+        found = [self.courses[0].window(number)]
+        found += [
+            course.between(*(bound * share for bound in bounds))
+            for course, share in zip(self.courses[1:], self.shares[1:], strict=True)
+        ]
+        times = [window.starts / share for window, share in zip(found, self.shares, strict=True)]
+        return found[0] if len(found) == 1 else _merged(found, times)
+
+    def kept(self, number: int) -> float:
+        parts = len(self.courses[0].parts)
+        begins, ends = (self.epochs_before(each) * parts for each in (number, number + 1))
+        return float(np.clip((self._parts - begins) / (ends - begins), 0, 1))
+
+    def epochs_before(self, number: int) -> float:
+        return self.courses[0].epochs_before(number)
+
+    def readings(self) -> list[float]:
+        tokens = [course.expected().tokens for course in self.courses]
+        most = [course.most for course in self.courses]
+        return expected_epochs(tokens, self.shares, epochs=self.epochs, most=most)
+
+
+class Priorities:
+    """Every course to its end, those of high priority early: sampling without replacement, in proportion to priority.
+
+    The next sequence is of a course with probability priority x what is left of it, which HuatuoGPT-II (arXiv
+    2311.09774) uses to go from web text to instructions. Drawing each sequence a time from the exponential distribution
+    with its priority as rate gives that order (Efraimidis and Spirakis, 2006). Instead of drawn times, a sequence that
+    begins after a fraction f of its course stands at their quantile, -log(1 - f) / priority: the same shares at every
+    moment, without chance, and every epoch of a split is over before its next one begins.
+
+    Args:
+        courses: each with an end.
+        priorities: one for each.
+    """
+
+    def __init__(self, courses: Sequence[Course], priorities: Sequence[float]):
+        self.courses, self.priorities = courses, priorities
+
+    def segment(self, number: int) -> Window:
+        found = [course.between(0, inf) for course in self.courses]
+        times = [
+            -np.log1p(-window.starts / window.lengths.sum()) / priority
+            for window, priority in zip(found, self.priorities, strict=True)
+        ]
+        return _merged(found, times)
+
+    def kept(self, number: int) -> float:
+        return 1.0 if number == 0 else 0.0
+
+    def epochs_before(self, number: int) -> float:
+        return number * self.courses[0].most
+
+    def readings(self) -> list[float]:
+        return [course.most for course in self.courses]
 
 
 @dataclass(frozen=True)
@@ -128,19 +134,10 @@ class Pace:
 
 
 class Mixture:
-    """The steps over several splits. The first one's epochs are counted; the others are replayed as long as it lasts.
+    """The steps over several splits, whose courses are numbered from 0 in ``order``."""
 
-    Args:
-        courses: the splits, numbered from 0.
-        shares: of the tokens, one for each; they add up to 1.
-        pace: sizes and end.
-    """
-
-    def __init__(self, courses: Sequence[Course], shares: Sequence[float], pace: Pace):
-        self.courses, self.shares, self.pace = courses, shares, pace
-        parts = len(courses[0].parts)
-        self._parts = round(pace.epochs * parts, 6)
-        """How many parts of the first split are taken in all; part of the last one, maybe."""
+    def __init__(self, order: Order, pace: Pace):
+        self.order, self.pace, self.courses = order, pace, order.courses
         self._first_steps = [0]
         self._segments: dict[int, tuple[Window, Plan]] = {}
         self._length = self._lay_out()
@@ -156,7 +153,7 @@ class Mixture:
         segment = self._segment_of(step)
         window, plan = self._segment(segment)
         found = plan[step - self._first_steps[segment]]
-        before, after = (self.courses[0].epochs_before(each) for each in (segment, segment + 1))
+        before, after = (self.order.epochs_before(each) for each in (segment, segment + 1))
         return Step(
             epoch=before + (after - before) * found.epoch,
             micro_batches=tuple(
@@ -168,10 +165,10 @@ class Mixture:
         )
 
     def _segment_of(self, step: int) -> int:
-        """Which window of the first split a step belongs to."""
+        """Which segment a step belongs to."""
         while self._first_steps[-1] <= step:
             segment = len(self._first_steps) - 1
-            share = self._kept(segment)
+            share = self.order.kept(segment)
             if not share:
                 raise IndexError(step)
             steps = len(self._segment(segment)[1])
@@ -179,22 +176,10 @@ class Mixture:
             self._first_steps.append(self._first_steps[-1] + kept)
         return int(np.searchsorted(self._first_steps, step, side="right")) - 1
 
-    def _kept(self, segment: int) -> float:
-        """How much of a window of the first split lies within the epochs asked for."""
-        parts = len(self.courses[0].parts)
-        begins, ends = (self.courses[0].epochs_before(each) * parts for each in (segment, segment + 1))
-        return float(np.clip((self._parts - begins) / (ends - begins), 0, 1))
-
     def _segment(self, segment: int) -> tuple[Window, Plan]:
-        """All sequences between the beginnings of two windows of the first split, and the steps over them."""
+        """The sequences of a segment, and the steps over them."""
         if segment not in self._segments:
-            bounds = [self.courses[0].tokens_before(each) / self.shares[0] for each in (segment, segment + 1)]
-            found = [self.courses[0].window(segment)]
-            found += [
-                course.between(*(bound * share for bound in bounds))
-                for course, share in zip(self.courses[1:], self.shares[1:], strict=True)
-            ]
-            window = found[0] if len(found) == 1 else _merged(found, self.shares)
+            window = self.order.segment(segment)
             plan = Plan(
                 window.lengths,
                 window.counts,
@@ -208,28 +193,30 @@ class Mixture:
         return self._segments[segment]
 
     def _lay_out(self) -> int:
-        first = self.courses[0]
         if all(len(course.parts) == 1 for course in self.courses):
-            steps = self._count()
-        else:
-            window = self._segment(0)[0]
-            spans = first.parts.spans
-            scale = spans[-1].end / sum(spans[part].end - spans[part].start for part in first.members(0))
-            tokens, sequences = int(window.lengths.sum()), len(window.lengths)
-            pace = self.pace
-            size = tokens / pace.batch_tokens if pace.batch_tokens else sequences / (pace.batch_size or 1)
-            # The last step of a window is half full on average.
-            steps = round(pace.epochs * (size * scale + first.per_epoch / 2))
-        return min(max(1, steps), self.pace.max_steps or max(1, steps))
+            return self._count()
+        steps = max(1, round(self._extrapolate()))
+        return min(steps, self.pace.max_steps or steps)
 
     def _count(self) -> int:
         step = 0
-        while True:
+        while not self.pace.max_steps or step < self.pace.max_steps:
             try:
                 self._segment_of(step)
             except IndexError:
                 return step
             step = self._first_steps[-1]
+        return self.pace.max_steps
+
+    def _extrapolate(self) -> float:
+        tokens = sequences = 0.0
+        for course, epochs in zip(self.courses, self.order.readings(), strict=True):
+            size = course.expected()
+            tokens, sequences = tokens + epochs * size.tokens, sequences + epochs * size.sequences
+        pace = self.pace
+        size = tokens / pace.batch_tokens if pace.batch_tokens else sequences / (pace.batch_size or 1)
+        # The last step of a window is half full on average.
+        return size + pace.epochs * self.courses[0].per_epoch / 2
 
     def taken(self, steps: int) -> list[Taken]:
         """What the first ``steps`` steps read of each split."""
@@ -256,14 +243,23 @@ class Mixture:
         return self.courses[course].parts[part], position
 
 
-def split_number(number: int) -> tuple[int, int, int]:
-    """Source, part and position of a sequence's number."""
-    part = number >> PART_BITS & (1 << SOURCE_BITS - PART_BITS) - 1
-    return number >> SOURCE_BITS, part, number & (1 << PART_BITS) - 1
+def expected_epochs(
+    tokens: Sequence[float], shares: Sequence[float], *, epochs: float, most: Sequence[float]
+) -> list[float]:
+    """How often each split is read while the first one is read ``epochs`` times.
+
+    Args:
+        tokens: of one epoch of each.
+        shares: of all tokens.
+        most: epochs after which each ends.
+    """
+    end = epochs * tokens[0] / shares[0]
+    others = zip(tokens[1:], shares[1:], most[1:], strict=True)
+    return [epochs, *(min(limit, end * share / size) for size, share, limit in others)]
 
 
-def _merged(windows: Sequence[Window], shares: Sequence[float]) -> Window:
+def _merged(windows: Sequence[Window], times: Sequence[npt.NDArray[np.float64]]) -> Window:
+    """The windows as one, in order of the times; at the same time, the first window's come first."""
     together = Window(*(np.concatenate(columns) for columns in zip(*windows, strict=True)))
-    sizes = [len(window.numbers) for window in windows]
-    at: npt.NDArray[np.float64] = together.starts / np.repeat(shares, sizes)
-    return together.only(np.lexsort((np.repeat(np.arange(len(windows)), sizes), at)))
+    which = np.repeat(np.arange(len(windows)), [len(window.numbers) for window in windows])
+    return together.only(np.lexsort((which, np.concatenate(times))))

@@ -21,6 +21,8 @@ and may have
     check_records(config, records)
                refuses settings that do not fit the kinds of record that the splits of its ``data`` hold, {split: kind}
                of those whose kind is known before they are made, by a XinglinError
+    check_start(config, descent)
+               refuses settings that do not fit where its model comes from (``Descent``), by a XinglinError
     splits(config, given) -> {name: SplitFacts}
                the splits of the data set that it makes, from those of its ``data``: a name that is none of them is
                refused in every later stage before any work

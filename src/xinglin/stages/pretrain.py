@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from xinglin.config.base import AnySplit, TrainingSplit
-from xinglin.config.base import Config as BaseConfig
-from xinglin.config.parts import Positive, TrainingConfig
-from xinglin.runtime.artifact import Artifact
+from xinglin.config.conversation import CHAT_STAGES, chat_sign
+from xinglin.config.mixing import MixingConfig
+from xinglin.config.parts import Positive
+from xinglin.config.recipe import Descent
+from xinglin.config.tiny import is_tiny
+from xinglin.errors import TrainingError
 from xinglin.runtime.stage_run import Outcome, StageRun
 from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, require_records, sources
 
@@ -22,6 +24,7 @@ __all__ = [
     "Config",
     "check",
     "check_records",
+    "check_start",
     "plan",
     "produces",
     "run",
@@ -29,26 +32,11 @@ __all__ = [
 ]
 
 
-class Replay(BaseConfig):
-    """A split that is mixed in, as often as its share asks for."""
-
-    split: TrainingSplit
-    """Documents, or conversations, which are rendered with the chat template."""
-    share: Annotated[float, Field(gt=0, lt=1)]
-    """Its share of all tokens of the stage."""
-    train: Literal["all", "answers"] = "all"
-    """Which tokens of conversations the loss counts; of documents it counts all."""
-
-
-class Config(TrainingConfig):
+class Config(MixingConfig):
     """Train on a split of documents, and on what is mixed in."""
 
-    eval_split: AnySplit | list[AnySplit] | None = None  # type: ignore[assignment]
-    """Splits whose loss and perplexity are watched, e.g. ``[domain_dev, general_dev]``; the first one decides what
-    ``keep_best`` keeps."""
-    mix: list[Replay] = Field(default=[])
-    """Splits that are mixed in, e.g. ``[{split: general, share: 0.2}]`` against forgetting. ``split`` has the share
-    that is left, and ``epochs`` counts its passes."""
+    replay: Literal["needed", "none"] = "needed"
+    """Whether a chat model needs something in ``mix``. ``none``: it may forget how to converse."""
     documents: Literal["isolated", "contiguous"] = "isolated"
     """``isolated``: no document sees another. ``contiguous``: documents are joined, an eos token after each, and cut
     into blocks of ``max_tokens``, within which attention is causal and documents do see those before them."""
@@ -59,23 +47,10 @@ class Config(TrainingConfig):
     shuffle_parts: Positive = 8
     """Parts whose sequences are shuffled together. Parts themselves come in shuffled order too."""
 
-    @property
-    def eval_splits(self) -> list[str]:
-        """The splits that are watched; the first one decides which step is the best."""
-        return [self.eval_split] if isinstance(self.eval_split, str) else self.eval_split or []
-
     @model_validator(mode="after")
-    def _mix_fits(self) -> "Config":
-        names = [self.split, *(replay.split for replay in self.mix)]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"mix: split '{name}' is read twice; name each split once")
-            if name in self.eval_splits:
-                raise ValueError(f"eval_split '{name}' is trained on; evaluate on rows that are not")
-        if sum(replay.share for replay in self.mix) >= 1:
-            raise ValueError(
-                f"mix: the shares leave nothing for '{self.split}'; they must add up to less than 1"
-            )
+    def _makes_sense(self) -> "Config":
+        if self.priority and self.stream:
+            raise ValueError("priority orders splits that are tokenised whole; leave stream out")
         if self.documents == "contiguous" and self.over_length != "split":
             raise ValueError(
                 "over_length means nothing for contiguous documents, which are all cut; leave it out"
@@ -83,9 +58,23 @@ class Config(TrainingConfig):
         return self
 
 
+def check_start(config: Config, descent: Descent) -> None:
+    """Refuse to make a chat model forget its conversations by accident."""
+    if is_tiny(descent.root) or config.mix or config.replay == "none":
+        return
+    stage = next((kind for kind in descent.kinds if kind in CHAT_STAGES), None)
+    sign = f"{stage} trained it" if stage else None if descent.kinds else chat_sign(descent.root)
+    if sign:
+        raise TrainingError(
+            f"{descent.root} is a chat model ({sign}), and documents alone make it forget how to converse; mix in "
+            "general text and conversations, at least as many tokens of them (mix: [{split: general, share: 0.5}]), "
+            "or write replay: none"
+        )
+
+
 def check_records(config: Config, records: Mapping[str, str]) -> None:
     """Refuse splits that hold no text to read."""
-    splits = [config.split, *(replay.split for replay in config.mix), *config.eval_splits]
+    splits = [config.split, *(mixed.split for mixed in config.mix), *config.eval_splits]
     require_records(
         splits, records, ("document", "conversation"), cure="name a split of documents, or of conversations"
     )
@@ -98,31 +87,28 @@ def run(config: Config, run: StageRun) -> Outcome:
     from xinglin.train.session import open_session
 
     session = open_session(config, run)
+    if isinstance(start := run.inputs[config.model or "base"], str):
+        check_start(config, Descent(start))  # of a model that was not downloaded, only its name was known
     contiguous = config.documents == "contiguous"
-    readings = _readings(config, run.artifact(config.data or ""))
-    with open_corpus(session, readings, contiguous=contiguous, window_parts=config.shuffle_parts) as corpus:
+    with open_corpus(
+        session, _readings(config, run), contiguous=contiguous, window_parts=config.shuffle_parts
+    ) as corpus:
         outcome = train(session, corpus.batches)
-        facts = outcome.details["train"]
-        ended = not facts["stopped_early"] and facts["steps"] != config.max_steps
-        reading = corpus.report(facts["steps"], ended=ended)
+        reading = corpus.conclude(outcome)
     return replace(outcome, details={**outcome.details, "reading": reading})
 
 
-def _readings(config: Config, data: Artifact) -> "list[Reading]":
-    """The stage's own split and those that are mixed in."""
+def _readings(config: Config, run: StageRun) -> "list[Reading]":
+    """The stage's own split and those that are mixed in, large ones in parts."""
     from xinglin.data.splits import split_file
     from xinglin.data.stream import STREAM_BYTES
-    from xinglin.train.corpus import Reading
+    from xinglin.train.corpus import read_together
 
-    def part_bytes(split: str) -> int | None:
-        large = split_file(data, split).stat().st_size > STREAM_BYTES
-        return config.part_bytes if (large if config.stream is None else config.stream) else None
+    data = run.artifact(config.data or "")
 
-    own = Reading(
-        config.split, 1 - sum(replay.share for replay in config.mix), part_bytes=part_bytes(config.split)
-    )
-    mixed = [
-        Reading(replay.split, replay.share, replay.train == "all", part_bytes(replay.split))
-        for replay in config.mix
-    ]
-    return [own, *mixed]
+    def in_parts(reading: "Reading") -> "Reading":
+        large = split_file(data, reading.split).stat().st_size > STREAM_BYTES and not config.priority
+        parted = large if config.stream is None else config.stream
+        return replace(reading, part_bytes=config.part_bytes if parted else None)
+
+    return [in_parts(reading) for reading in read_together(config, train_all=True)]

@@ -1,16 +1,22 @@
 """Supervised fine-tuning: predict the trained messages of conversations."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from xinglin.config.parts import TrainingConfig
+from xinglin.config.mixing import MixingConfig
 from xinglin.config.sft import Curriculum, Regulariser
 from xinglin.errors import DataError
 from xinglin.runtime.stage_run import Outcome, StageRun
 from xinglin.stages._training import DISTRIBUTED, PRODUCES, check, plan, produces, require_records, sources
+
+if TYPE_CHECKING:
+    from xinglin.data.hindsight import Reading
+    from xinglin.train.corpus import Corpus
+    from xinglin.train.session import Session
 
 __all__ = [
     "DISTRIBUTED",
@@ -25,8 +31,9 @@ __all__ = [
 ]
 
 
-class Config(TrainingConfig):
-    """Train on a split of conversations; each message counts as its ``train`` flag or its ``weight`` says."""
+class Config(MixingConfig):
+    """Train on a split of conversations, and on what is mixed in; each message counts as its ``train`` flag or its
+    ``weight`` says."""
 
     reasoning: Literal["auto", "keep", "drop"] | None = None
     """Answers with reasoning (``<think>``): ``auto`` trains them behind the prompt that asks a model to think, and
@@ -49,7 +56,9 @@ class Config(TrainingConfig):
     so that Chain of Hindsight learns to answer instead of copying the answer before. 0.15 is usual. Slower."""
 
     @model_validator(mode="after")
-    def _masks_are_ours(self) -> "Config":
+    def _fits_together(self) -> "Config":
+        if self.mix and self.curriculum:
+            raise ValueError("curriculum orders one split, and mix names others; leave one of them out")
         if self.forgetting and not self.packing:
             raise ValueError(
                 "forgetting needs packing: true, since it changes the attention; leave one of them out"
@@ -71,10 +80,9 @@ def check_records(config: Config, records: Mapping[str, str]) -> None:
                 f"both, or {cure}"
             )
     require_records([config.split], records, trained, cure=cure)
-    watched = (*trained, "conversation", "document")
-    require_records(
-        config.eval_splits, records, watched, cure="name one of conversations, or set preferences too"
-    )
+    others = [*(mixed.split for mixed in config.mix), *config.eval_splits]
+    readable = (*trained, "conversation", "document")
+    require_records(others, records, readable, cure="name one of conversations, or set preferences too")
     if config.regulariser:
         split = config.regulariser.split
         require_records(
@@ -90,16 +98,32 @@ def run(config: Config, run: StageRun) -> Outcome:
     from xinglin.train.supervised import Supervised
 
     _check_splits(config, run)
-    batches = Supervised(
-        config.preferences or "pairs", config.answers == "apart", config.curriculum, config.regulariser
-    )
+    reading = config.preferences or "pairs"
     session = open_session(config, run, reasoning=config.reasoning)
     if config.forgetting:
         Forgetting(session.model, most=config.forgetting)
-    outcome = train(session, batches)
-    best = outcome.details["train"]["best_step"] if config.keep_best else None
-    facts = batches.conclude(run.out / "metrics.jsonl", best_step=best)
+    with ExitStack() as stack:
+        corpus = stack.enter_context(_open_corpus(config, session, reading)) if config.mix else None
+        batches = Supervised(
+            reading, config.answers == "apart", config.curriculum, config.regulariser, corpus
+        )
+        outcome = train(session, batches)
+        best = outcome.details["train"]["best_step"] if config.keep_best else None
+        facts = batches.conclude(run.out / "metrics.jsonl", outcome, best_step=best)
     return replace(outcome, details={**outcome.details, **facts})
+
+
+def _open_corpus(
+    config: Config, session: "Session", preferences: "Reading"
+) -> "AbstractContextManager[Corpus]":
+    """The split and what is mixed in, read as the stage reads its own."""
+    from xinglin.train.corpus import open_corpus, read_together
+
+    readings = [
+        replace(each, preferences=preferences, apart=config.answers == "apart")
+        for each in read_together(config, train_all=False)
+    ]
+    return open_corpus(session, readings, contiguous=False, window_parts=1)
 
 
 def _check_splits(config: Config, run: StageRun) -> None:

@@ -1,24 +1,28 @@
-"""The splits that a pretraining stage reads, mixed, and what was read of each in the end."""
+"""The splits that a stage reads together, and what was read of each in the end."""
 
-import math
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from math import exp, inf
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from xinglin.data.mixture import SOURCE_BITS, Course, Mixture, Pace, split_number
+from xinglin.config.mixing import MixingConfig
+from xinglin.data.course import SOURCE_BITS, Course, split_number
+from xinglin.data.hindsight import Reading as HowRead
+from xinglin.data.mixture import Mixture, Order, Pace, Priorities, Shares
 from xinglin.data.packing import Packed, pack_sequences
 from xinglin.data.splits import Tokenising, require_trained, split_file
 from xinglin.data.stream import Parts
 from xinglin.errors import DataError, TrainingError
 from xinglin.runtime.artifact import sha256
+from xinglin.runtime.stage_run import Outcome
 from xinglin.train.batches import Batches, Ints, shard_batches
 from xinglin.train.forecast import DEFAULT_BATCH
-from xinglin.train.lints import heed, lint_splits
+from xinglin.train.lints import heed, lint_readings, lint_splits
 from xinglin.train.objectives.language_modeling import Objective, Sources
 from xinglin.train.session import Session
 
@@ -28,20 +32,56 @@ class Reading:
     """A split, and how it is read."""
 
     split: str
-    share: float
+    share: float | None = None
     """Of all tokens."""
+    priority: float | None = None
+    """Instead, how much earlier than others its sequences come."""
+    epochs: float = inf
+    """Read it at most so often; with a priority, exactly."""
     train_all: bool = False
     """Train every token of conversations, not only the answers."""
+    preferences: HowRead = "pairs"
+    """What preferences are read as; only conversations can be mixed."""
+    apart: bool = False
+    """Each answer ends a sequence of its own, where that changes it."""
     part_bytes: int | None = None
     """Tokenise it in parts of this size while training goes on; None: whole, before."""
 
 
+def read_together(config: MixingConfig, *, train_all: bool) -> list[Reading]:
+    """How a stage reads its own split, which comes first, and those that are mixed in.
+
+    ``train_all``: of conversations in ``mix`` that do not say themselves what is trained.
+    """
+    if config.priority is None:
+        own = Reading(config.split, config.own_share)
+    else:
+        own = Reading(config.split, priority=config.priority, epochs=config.epochs)
+    mixed = [
+        Reading(
+            each.split,
+            each.share,
+            each.priority,
+            each.max_epochs or (inf if config.priority is None else 1.0),
+            train_all if each.train is None else each.train == "all",
+        )
+        for each in config.mix
+    ]
+    return [own, *mixed]
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """Splits in fixed shares of the tokens."""
+    """Splits in one order."""
 
+    session: Session
     readings: Sequence[Reading]
     mixture: Mixture
+
+    @property
+    def end(self) -> int:
+        """All sequences have numbers below."""
+        return len(self.readings) << SOURCE_BITS
 
     def batches(self, session: Session, split: str, *, training: bool) -> Batches:
         """The mixture for training; for an evaluation a split once through, with its perplexity."""
@@ -75,20 +115,23 @@ class Corpus:
             f"lines {_few(sorted(found))} of split '{split}'" for split, found in lines.items()
         )
 
-    def report(self, steps: int, *, ended: bool) -> dict[str, Any]:
-        """What the first ``steps`` steps read of each split, and how many steps the schedule was laid out for.
-
-        ``ended``: the steps ended with the text, and not before.
-        """
+    def conclude(self, outcome: Outcome) -> dict[str, Any]:
+        """What was read of each split, and how many steps the schedule was laid out for."""
+        facts, session = outcome.details["train"], self.session
+        planned, steps = len(self.mixture), facts["steps"]
+        by_itself = not facts["stopped_early"] and steps != session.config.max_steps
+        if by_itself and steps != planned:
+            print(f"the text made {steps:,} steps; the learning rate was laid out for {planned:,}")
         taken = self.mixture.taken(steps)
         total = sum(each.tokens for each in taken)
-        planned = len(self.mixture)
-        if ended and steps != planned:
-            print(f"the text made {steps:,} steps; the learning rate was laid out for {planned:,}")
         splits = {
             reading.split: {
                 "share": round(each.tokens / max(1, total), 5),
-                "share_wanted": round(reading.share, 5),
+                **(
+                    {"share_wanted": round(reading.share, 5)}
+                    if reading.share
+                    else {"priority": reading.priority}
+                ),
                 "tokens": each.tokens,
                 "sequences": each.sequences,
                 "epochs": round(each.epochs, 4),
@@ -138,10 +181,22 @@ def open_corpus(
         courses = []
         for number, reading in enumerate(readings):
             parts = stack.enter_context(_parts(session, reading, contiguous=contiguous))
-            course = Course(parts, number=number, seed=session.run.seed, window_parts=window_parts)
+            course = Course(
+                parts, number=number, seed=session.run.seed, window_parts=window_parts, most=reading.epochs
+            )
             _check(session, reading.split, course)
             courses.append(course)
-        yield Corpus(readings, Mixture(courses, [reading.share for reading in readings], pace))
+        order = _order(readings, courses, epochs=config.epochs)
+        expected = zip(readings[1:], order.readings()[1:], strict=True)
+        heed(lint_readings({reading.split: epochs for reading, epochs in expected}))
+        yield Corpus(session, readings, Mixture(order, pace))
+
+
+def _order(readings: Sequence[Reading], courses: Sequence[Course], *, epochs: float) -> Order:
+    priorities = [reading.priority for reading in readings if reading.priority is not None]
+    if priorities:
+        return Priorities(courses, priorities)
+    return Shares(courses, [reading.share or 0.0 for reading in readings], epochs=epochs)
 
 
 def _parts(session: Session, reading: Reading, *, contiguous: bool) -> Parts:
@@ -151,16 +206,23 @@ def _parts(session: Session, reading: Reading, *, contiguous: bool) -> Parts:
     facts = artifact.details["splits"][reading.split]
     if facts["held_out"]:
         raise DataError(f"split '{reading.split}' is held out for evaluation; train on another one")
-    if facts["record"] not in ("document", "conversation"):
+    readable = ("document", "conversation", *(() if reading.preferences == "pairs" else ("preference",)))
+    if facts["record"] not in readable:
         raise TrainingError(
-            f"split '{reading.split}' holds {facts['record']}s, and pretraining would learn all that stands in "
-            "them; name a split of documents or conversations"
+            f"split '{reading.split}' holds {facts['record']}s, and all that stands in them would be learned; "
+            "name a split of documents or conversations"
         )
     recorded = artifact.files.get(path.name)
     return Parts(
         path,
         Tokenising(
-            session.renderer, config.max_tokens, config.over_length, contiguous, train_all=reading.train_all
+            session.renderer,
+            config.max_tokens,
+            config.over_length,
+            contiguous,
+            train_all=reading.train_all,
+            preferences=reading.preferences,
+            apart=reading.apart,
         ),
         content=recorded["sha256"] if recorded else sha256(path),
         places=[artifact.folder / "shards", run.cache / "shards"],
@@ -177,7 +239,7 @@ def _check(session: Session, split: str, course: Course) -> None:
 
 def with_perplexity(means: dict[str, float]) -> dict[str, float]:
     """Adds exp(loss), the perplexity per token."""
-    return {**means, "perplexity": math.exp(min(means["loss"], 700.0))}
+    return {**means, "perplexity": exp(min(means["loss"], 700.0))}
 
 
 def _few(lines: list[int]) -> str:

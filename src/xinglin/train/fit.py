@@ -15,7 +15,7 @@ from xinglin.runtime.artifact import interval
 from xinglin.runtime.stage_run import Outcome
 from xinglin.train import processes, sharding
 from xinglin.train.batches import Batches, shard_batches
-from xinglin.train.lints import Facts, heed, lint, lint_splits
+from xinglin.train.lints import Facts, heed, is_chat, lint, lint_splits
 from xinglin.train.loop import Loop
 from xinglin.train.meter import peak_memory_bytes
 from xinglin.train.objectives import ObjectiveProtocol
@@ -90,7 +90,8 @@ def build_loop(
 def _known(session: Session, *, steps: int) -> Facts:
     config = session.config
     split = session.run.artifact(config.data or "").details["splits"][config.split]
-    return Facts(steps, split["records"], small=count_parameters(session.adapted)[0] < SMALL)
+    small = count_parameters(session.adapted)[0] < SMALL
+    return Facts(steps, split["records"], small, is_chat(session.run.inputs.get(config.model or "base")))
 
 
 def split_batches(

@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xinglin.config.conversation import CHAT_STAGES, chat_sign
+from xinglin.config.mixing import MixingConfig
 from xinglin.config.parts import Freeze, Lora, Optimizer, TrainingConfig
 from xinglin.config.tiny import is_tiny
+from xinglin.data.mixture import expected_epochs
 from xinglin.data.shards import Shards
 from xinglin.errors import TrainingError
 from xinglin.runtime.artifact import Artifact
@@ -32,6 +35,13 @@ _PRETRAINING = 3
 """Full pretraining takes rates up to this much higher."""
 
 
+REPEATS = 4
+"""Epochs of the same text that are worth almost as much as new text (arXiv 2305.16264)."""
+CHAT_RATES = {"full": 2e-5, "freeze": 2e-5, "lora": 2e-4}
+"""Above these, pretraining on top of a chat model has collapsed it even with replay."""
+ENOUGH_REPLAY = 0.5
+
+
 class Finding(NamedTuple):
     key: str
     message: str
@@ -52,12 +62,15 @@ class Facts:
     """Records of the training split."""
     small: bool = False
     """The model is a toy, for which other learning rates are usual."""
+    chat: bool = False
+    """It starts as a chat model."""
 
 
 def lint(config: TrainingConfig, facts: Facts) -> list[Finding]:
     """Everything odd about a run, fatal or not."""
     return [
         *_learning_rate(config, facts),
+        *_forgetting(config, facts),
         *_adaptation(config),
         *_unread(config.optimizer),
         *(_lengths(config, facts.steps) if facts.steps else ()),
@@ -98,6 +111,36 @@ def _learning_rate(config: TrainingConfig, facts: Facts) -> Iterator[Finding]:
             "optimizer.learning_rate",
             f"{rate:g} is outside of what {config.kind} with tuning {config.tuning} usually takes, {low:g} to {high:g}",
         )
+
+
+def _forgetting(config: TrainingConfig, facts: Facts) -> Iterator[Finding]:
+    if config.kind != "pretrain" or not facts.chat or facts.small:
+        return
+    rate, most = config.optimizer.learning_rate, CHAT_RATES[config.tuning]
+    if rate > most:
+        yield Finding(
+            "optimizer.learning_rate",
+            f"{rate:g} is high for pretraining a chat model; with tuning {config.tuning}, {most:g} or less keeps what "
+            "it can do",
+        )
+    if isinstance(config, MixingConfig) and config.priority is None and config.mix:
+        replayed = 1 - config.own_share
+        if replayed < ENOUGH_REPLAY:
+            yield Finding(
+                "mix", f"{replayed:.0%} of the tokens are replay; for a chat model, half or more is usual"
+            )
+
+
+def lint_readings(epochs: Mapping[str, float]) -> list[Finding]:
+    """Whether a split that is mixed in, {split: epochs}, is read too often to learn more from it."""
+    return [
+        Finding(
+            "mix",
+            f"{split} will be read {times:.3g} times; give it more rows, a smaller share, or max_epochs",
+        )
+        for split, times in epochs.items()
+        if times > REPEATS
+    ]
 
 
 def _adaptation(config: TrainingConfig) -> Iterator[Finding]:
@@ -196,21 +239,61 @@ def lint_splits(config: TrainingConfig, training: Shards, held: Shards, *, split
 
 
 def foresee(config: TrainingConfig, run: StageRun) -> dict[str, str]:
-    """A line for the plan of a run, from what is known before it starts."""
+    """Lines for the plan of a run, from what is known before it starts."""
     data = run.inputs.get(config.data or "")
-    split = data.details["splits"].get(config.split, {}) if isinstance(data, Artifact) else {}
-    facts = Facts(_expected_steps(config, split), split.get("records"), is_tiny(run.base))
-    found = lint(config, facts)
-    return {"warning" if len(found) == 1 else "warnings": "; ".join(map(str, found))} if found else {}
+    splits = data.details["splits"] if isinstance(data, Artifact) else {}
+    epochs = expected_readings(config, splits)
+    split = splits.get(config.split, {})
+    chat = is_chat(run.inputs.get(config.model or "base"))
+    facts = Facts(_expected_steps(config, splits, epochs), split.get("records"), is_tiny(run.base), chat)
+    found = [*lint(config, facts), *lint_readings(_mixed_in(config, epochs))]
+    lines = {"mix": ", ".join(f"{name} {times:.3g} times" for name, times in epochs.items())}
+    lines["warning" if len(found) == 1 else "warnings"] = "; ".join(map(str, found))
+    return {label: text for label, text in lines.items() if text}
 
 
-def _expected_steps(config: TrainingConfig, split: Mapping[str, Any]) -> int | None:
+def is_chat(start: Artifact | str | None) -> bool:
+    """Whether a stage starts from a chat model, as far as that is known."""
+    if isinstance(start, Artifact):
+        return start.stage_kind in CHAT_STAGES
+    return start is not None and chat_sign(start) is not None
+
+
+def expected_readings(config: TrainingConfig, splits: Mapping[str, Any]) -> dict[str, float]:
+    """How often a stage will read each of several splits; {} if it reads one, or sizes are not known yet."""
+    mix = config.mix if isinstance(config, MixingConfig) else []
+    names = [config.split, *(mixed.split for mixed in mix)]
+    if not mix or not all(splits.get(name, {}).get("tokens") for name in names):
+        return {}
+    assert isinstance(config, MixingConfig)
+    if config.priority is not None:
+        times = [config.epochs, *(mixed.max_epochs or 1.0 for mixed in mix)]
+    else:
+        times = expected_epochs(
+            [splits[name]["tokens"] for name in names],
+            [config.own_share, *(mixed.share or 0.0 for mixed in mix)],
+            epochs=config.epochs,
+            most=[math.inf, *(mixed.max_epochs or math.inf for mixed in mix)],
+        )
+    return dict(zip(names, times, strict=True))
+
+
+def _mixed_in(config: TrainingConfig, epochs: Mapping[str, float]) -> dict[str, float]:
+    return {split: times for split, times in epochs.items() if split != config.split}
+
+
+def _expected_steps(
+    config: TrainingConfig, splits: Mapping[str, Any], epochs: Mapping[str, float]
+) -> int | None:
+    split = splits.get(config.split, {})
     if config.kind not in (*_SUPERVISED, "dpo") or not split.get("tokens"):
         return None
-    per_epoch = (
-        split["tokens"] / config.batch_tokens
-        if config.batch_tokens
-        else split["records"] / (config.batch_size or DEFAULT_BATCH)
-    )
-    steps = math.ceil(math.ceil(per_epoch) * config.epochs)
+
+    def per_epoch(facts: Mapping[str, Any]) -> float:
+        if config.batch_tokens:
+            return facts["tokens"] / config.batch_tokens
+        return facts["records"] / (config.batch_size or DEFAULT_BATCH)
+
+    mixed = sum(per_epoch(splits[name]) * times for name, times in _mixed_in(config, epochs).items())
+    steps = math.ceil(math.ceil(per_epoch(split)) * config.epochs + mixed)
     return min(steps, config.max_steps or steps)
