@@ -209,15 +209,18 @@ def from_json(row: Mapping[str, Any], origin: Origin) -> Record:
 
 
 def _messages(rows: list[Mapping[str, Any]]) -> tuple[Message, ...]:
-    return tuple(
-        Message(
-            row["role"],
-            row["content"],
-            row.get("train", row.get("weight", True)),
-            tuple(ToolCall(**call["function"]) for call in row.get("tool_calls", ())),
-            row.get("name"),
-        )
-        for row in rows
+    return tuple([_message(row) for row in rows])
+
+
+def _message(row: Mapping[str, Any]) -> Message:
+    if len(row) == 2:  # as most are
+        return Message(row["role"], row["content"])
+    return Message(
+        row["role"],
+        row["content"],
+        row.get("train", row.get("weight", True)),
+        tuple(ToolCall(**call["function"]) for call in row.get("tool_calls", ())),
+        row.get("name"),
     )
 
 

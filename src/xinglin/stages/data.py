@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PRODUCES = "dataset"
+SAMPLE_CHARACTERS = 100_000
 BYTES_PER_TOKEN = 4
 """Rough, for a forecast: what byte-level tokenizers reach on Chinese and English medical text."""
 
@@ -157,13 +158,23 @@ def _tokenizer(
     if config.template:
         tokenizer.chat_template = load_template(config.template)
     tokenizer.save_pretrained(run.out / "tokenizer")
-    sample = [text for text, _ in zip(_texts(files), range(2000), strict=False)]
-    tokens = sum(len(ids) for ids in tokenizer(sample, add_special_tokens=False)["input_ids"])
     return tokenizer, {
         "vocabulary": len(tokenizer),
-        "characters_per_token": round(sum(map(len, sample)) / max(1, tokens), 3),
+        "characters_per_token": _characters_per_token(tokenizer, _texts(files)),
         "trained": is_tiny(spec),
     }
+
+
+def _characters_per_token(tokenizer: "PreTrainedTokenizerFast", texts: Iterator[str]) -> float:
+    """Of the first ``SAMPLE_CHARACTERS``."""
+    sample, characters = [""], 0
+    for text in texts:
+        sample.append(text[: SAMPLE_CHARACTERS - characters])
+        characters += len(sample[-1])
+        if characters == SAMPLE_CHARACTERS:
+            break
+    tokens = sum(len(ids) for ids in tokenizer(sample, add_special_tokens=False)["input_ids"])
+    return round(characters / max(1, tokens), 3)
 
 
 def _texts(files: list[Path]) -> Iterator[str]:
