@@ -243,11 +243,12 @@ def texts(record: Record) -> tuple[str, ...]:
         talk = isinstance(record, Conversation)
         messages = record.messages if talk else (*record.prompt, *record.answers)
         tools = (json.dumps(tool, ensure_ascii=False) for tool in record.tools)
-        return (*tools, *(text for message in messages for text in _spoken(message)))
+        return (*tools, *(text for message in messages for text in spoken(message)))
     return (record.question, *record.options.values())
 
 
-def _spoken(message: Message) -> tuple[str, ...]:
+def spoken(message: Message) -> tuple[str, ...]:
+    """The text of a message, and what it calls as JSON."""
     calls = (json.dumps(call.to_json()["function"], ensure_ascii=False) for call in message.tool_calls)
     return (message.content, *calls)
 

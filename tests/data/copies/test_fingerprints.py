@@ -120,3 +120,18 @@ def test_hashes_are_the_same_in_every_process():
     grams = fold(["高血压患者每日服用 Metformin 500mg"]).units().grams(5)
     assert grams.hashes[:2].tolist() == [8918493025998859331, 12267395250010034500]
     assert grams.hashes.dtype == np.uint64
+
+
+def test_calls_and_ratings_make_records_differ() -> None:
+    from xinglin.data.copies.fingerprints import compared
+    from xinglin.data.records import Conversation, Message, Origin, Rating, ToolCall
+
+    def asked(drug: str) -> Conversation:
+        calls = (ToolCall("price", {"drug": drug}),)
+        messages = (Message("user", "多少钱？"), Message("assistant", "", tool_calls=calls))
+        return Conversation(messages, Origin("rows.jsonl", 1))
+
+    assert compared(asked("布洛芬")) != compared(asked("阿司匹林"))
+    talk = (Message("user", "头痛？"), Message("assistant", "休息。"))
+    ratings = [Rating(talk, Origin("rows.jsonl", 1), good=good) for good in (True, False)]
+    assert compared(ratings[0]) != compared(ratings[1])

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xinglin.data.records import Conversation, Document, Message, Preference, Record
+from xinglin.data.records import Conversation, Document, Message, Preference, Rating, Record, spoken
 
 Hashes = NDArray[np.uint64]
 Compare = Literal["all", "question"]
@@ -60,15 +60,17 @@ def bare(text: str) -> str:
 
 
 def compared(record: Record, compare: Compare = "all") -> str:
-    """The text by which a record is known, bare: a document; what user and assistant say; a prompt and its chosen
-    answer; a question and its options in any order. ``question`` leaves answers out. System messages, tools and
-    their results never count."""
+    """The text by which a record is known, bare: a document; what user and assistant say and call, and how it is
+    rated; a prompt and its chosen answer; a question and its options in any order. ``question`` leaves answers out.
+    System messages, tools and their results never count."""
     if isinstance(record, Document):
         return bare(record.text)
     if isinstance(record, Conversation):
         said = _said(record.messages, compare)
+        if isinstance(record, Rating):
+            said.append("good" if record.good else "bad")
     elif isinstance(record, Preference):
-        said = _said(record.prompt, compare) + ([record.chosen] if compare == "all" else [])
+        said = [*_said(record.prompt, compare), *(spoken(record.answers[0]) if compare == "all" else ())]
     else:
         said = [record.question, *sorted(record.options.values())]
     return "\n".join(map(bare, said))
@@ -76,7 +78,7 @@ def compared(record: Record, compare: Compare = "all") -> str:
 
 def _said(messages: tuple[Message, ...], compare: Compare) -> list[str]:
     roles = ("user",) if compare == "question" else ("user", "assistant")
-    return [message.content for message in messages if message.role in roles]
+    return [text for message in messages if message.role in roles for text in spoken(message)]
 
 
 class Folded(NamedTuple):
