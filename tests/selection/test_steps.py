@@ -129,6 +129,14 @@ def test_quotas_reserve_and_forbid():
     assert shares(impossible).tolist() == [2, 2, 2, 2] and impossible.unfilled == 12
 
 
+def test_room_that_is_reserved_in_vain_goes_to_others():
+    quotas = [{"value": "妇科", "least": 0.5}]
+    made = pool(quotas=quotas)
+    made.scores["good"][made.groups["department"].codes == 3] = np.nan
+    apply(made, name="top", score="good", keep=10)
+    assert len(made.taken) == 10 and shares(made)[3] == 0
+
+
 STEPS = [
     {"name": "top", "score": "good"},
     {"name": "k_center"},

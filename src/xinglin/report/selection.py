@@ -15,6 +15,24 @@ Drawn = dict[str, Any]
 """One score, as ``selection.summary.Summary.score`` returns it."""
 
 
+def selections(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Per stage that chose what to train on, its numbers and the drawings of its scores."""
+    found = [(stage["name"], stage["details"].get("selection")) for stage in summary["stages"]]
+    return [
+        {
+            "stage": name,
+            "found": details,
+            "charts": [
+                {"title": title, "score": score, "svg": histogram_svg(title, score)}
+                for title, score in details["scores"].items()
+                if score["records"]
+            ],
+        }
+        for name, details in found
+        if details
+    ]
+
+
 def histogram_svg(title: str, score: Drawn) -> Markup:
     """Records by score as bars: the split, and in front what was chosen."""
     edges, whole, chosen = score["edges"], score["histogram"]["split"], score["histogram"]["chosen"]

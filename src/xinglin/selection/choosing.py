@@ -117,7 +117,7 @@ def random_subset(choice: Choice, rules: Rules) -> Mask:
     size = Size(tokens=int(pool.tokens[mine].sum())) if by_tokens else Size(keep=int(mine.sum()))
     order = np.random.default_rng([pool.seed, 1]).permutation(len(mine))
     if mine.any():
-        pool.fill(pool.room(size), order)
+        pool.fill(pool.room(size), lambda: order)
     mask = pool.protected.copy()
     mask[pool.taken] = True
     return mask

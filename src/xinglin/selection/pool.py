@@ -106,12 +106,21 @@ class Pool:
             groups=self.groups,
         )
 
-    def fill(self, room: Room, order: Iterable[int] | Ints) -> None:
-        """Take in ``order`` what quotas let in, until the room is full."""
+    def fill(self, room: Room, order: Callable[[], Iterable[int]]) -> None:
+        """Take what quotas let in, in ``order``, until the room is full.
+
+        What least shares have reserved for records that ``order`` does not have goes to others in a second round.
+        """
         self.takes = True
+        self._go(room, order())
+        if not room.full:
+            room.release()
+            self._go(room, order())
+        self.unfilled = room.left
+
+    def _go(self, room: Room, order: Iterable[int]) -> None:
         for index in order:
             if room.full:
                 break
             if room.admits(int(index)) and room.take(int(index)):
                 self.taken.append(int(index))
-        self.unfilled = room.left

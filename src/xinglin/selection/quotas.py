@@ -134,6 +134,11 @@ class Room:
             limits.held[limits.codes[index]] += cost
         return True
 
+    def release(self) -> None:
+        """Give up what least shares have reserved."""
+        for limits in self._limits:
+            limits.least[:] = 0
+
     def _admitted(self, limits: Limits, codes: Any, costs: Any) -> Any:
         """Whether records of these groups and costs leave no group over its share, and room for what others need."""
         owed = np.maximum(0, limits.least - limits.held)

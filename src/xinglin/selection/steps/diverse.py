@@ -25,7 +25,8 @@ class Config(RankConfig):
 
 
 def apply(config: Config, pool: Pool) -> None:
-    pool.fill(pool.room(config.size), _unlike(config, pool, pool.ranking(config.score, lowest=config.lowest)))
+    ranked = pool.ranking(config.score, lowest=config.lowest)
+    pool.fill(pool.room(config.size), lambda: _unlike(config, pool, ranked))
 
 
 def _unlike(config: Config, pool: Pool, order: Ints) -> Iterator[int]:

@@ -23,7 +23,7 @@ class Config(TakeConfig):
 
 def apply(config: Config, pool: Pool) -> None:
     room = pool.room(config.size)
-    pool.fill(room, _farthest(pool, room))
+    pool.fill(room, lambda: _farthest(pool, room))
 
 
 def _farthest(pool: Pool, room: Room) -> Iterator[int]:

@@ -14,4 +14,5 @@ class Config(RankConfig):
 
 
 def apply(config: Config, pool: Pool) -> None:
-    pool.fill(pool.room(config.size), pool.ranking(config.score, lowest=config.lowest))
+    ranked = pool.ranking(config.score, lowest=config.lowest)
+    pool.fill(pool.room(config.size), lambda: ranked)
