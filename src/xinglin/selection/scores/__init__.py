@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from xinglin.selection.reading import Reader
 
 PACKAGE = "xinglin.selection.scores"
-BATCH_TOKENS = 16384
+BATCH_TOKENS = 8192
 
 
 class Unscored(NamedTuple):
