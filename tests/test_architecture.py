@@ -22,6 +22,7 @@ PLUGINS = (
     "xinglin.data.filters",
     "xinglin.evaluate.benchmarks",
     "xinglin.rewards",
+    "xinglin.synthesis.tasks",
     "xinglin.selection.embeddings",
     "xinglin.selection.scores",
     "xinglin.selection.steps",

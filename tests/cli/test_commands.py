@@ -34,7 +34,8 @@ def test_help_names_every_command_as_the_commands_do() -> None:
 
 def test_list_and_its_json_agree() -> None:
     found = json.loads(call("list", "--json").output)
-    kinds = ["stages", "formats", "filters", "benchmarks", "objectives", "rewards", "templates", "samples"]
+    kinds = ["stages", "formats", "filters", "benchmarks", "objectives", "rewards"]
+    kinds += ["scores", "steps", "embeddings", "synthesis", "templates", "samples"]
     assert list(found) == kinds
     assert all(text for names in found.values() for text in names.values()), "every plugin has a summary"
     printed = call("list", "stages").output

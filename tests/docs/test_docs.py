@@ -21,9 +21,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 TUTORIALS = [ROOT / "docs" / f"{name}.md" for name in ("data", "training", "evaluation")]
 KINDS = (
     *("containers", "detectors", "formats", "filters", "objectives", "benchmarks", "rewards"),
-    *("scores", "steps", "embeddings"),
+    *("scores", "steps", "embeddings", "tasks"),
 )
-HOSTS = {"github.com", "semver.org"}
+HOSTS = {"github.com", "semver.org", "127.0.0.1:8000"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)

@@ -22,7 +22,7 @@ class Asking:
         self.folder, self.server, self.url = folder, server, url
         self.caps = Caps()
         self.limits = None
-        self.settings = {"timeout_seconds": 0.4, "attempts": 3}
+        self.settings = {"timeout_seconds": 30.0, "attempts": 3}
         self.budget = None
 
     def __call__(self, *texts, **parameters):
@@ -62,12 +62,20 @@ def test_a_reply_is_paid_for_once(asking):
 
 @pytest.mark.parametrize(
     "fault",
-    [error(500), error(503), error(429), cut_json, wrong_schema, short_body, disconnect, drip, hang(1.0)],
+    [error(500), error(503), error(429), cut_json, wrong_schema, short_body, disconnect],
 )
 def test_what_may_pass_is_tried_again(asking, fault):
     asking.server.faults = [fault, fault]
     assert asking("甲") == ["re: 甲"]
     assert asking.server.requests == 3 == asking.budget.spent.requests
+
+
+@pytest.mark.parametrize("fault", [drip, hang(4.0)])
+def test_what_takes_too_long_is_tried_again(asking, fault):
+    asking.settings["timeout_seconds"] = 1.0
+    asking.server.faults = [fault]
+    assert asking("甲") == ["re: 甲"]
+    assert asking.server.requests == 2
 
 
 @pytest.mark.parametrize(
@@ -79,12 +87,15 @@ def test_what_may_pass_is_tried_again(asking, fault):
         (disconnect, "disconnected"),
         (short_body, "disconnected"),
         (drip, "timeout"),
-        (hang(1.0), "timeout"),
+        (hang(2.0), "timeout"),
     ],
 )
 def test_what_does_not_pass_has_a_reason(asking, fault, reason):
+    asking.settings["timeout_seconds"] = 0.5 if reason == "timeout" else 30.0
     asking.server.faults = [fault] * 3
-    failed, fine = asking("甲")[0], asking("乙")[0]
+    (failed,) = asking("甲")
+    asking.settings["timeout_seconds"] = 30.0
+    (fine,) = asking("乙")
     assert isinstance(failed, NoReply) and failed.reason == reason and "3 attempts" in failed.detail
     assert fine == "re: 乙"
 

@@ -26,6 +26,7 @@ PACKAGES = {
     "scores": "xinglin.selection.scores",
     "steps": "xinglin.selection.steps",
     "embeddings": "xinglin.selection.embeddings",
+    "synthesis": "xinglin.synthesis.tasks",
 }
 
 _MODELS = {"formats": "Options", "filters": "Settings"}
@@ -38,7 +39,7 @@ _MODELS = {"formats": "Options", "filters": "Settings"}
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(kind: str | None, name: str | None, as_json: bool) -> None:
     """List what a recipe can use: KIND is stages, formats, filters, benchmarks, objectives,
-    rewards, scores, steps, embeddings, templates or samples.
+    rewards, scores, steps, embeddings, synthesis, templates or samples.
 
     With a NAME, print its settings with types, defaults and meaning.
 
