@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -53,6 +53,10 @@ class _Unit(NamedTuple):
     plain: bool
     inner: bool = False
     """Not the beginning of a text, so it must not get the prefix space that some tokenizers put there."""
+
+
+Memo = dict[_Unit, np.ndarray]
+"""Segments and their tokens; empty at first."""
 
 
 class SegmentEncoder:
@@ -124,12 +128,15 @@ class SegmentEncoder:
         """Whether fastokens encodes; from True to False if it was ever wrong, and then what it gave is in doubt."""
         return self._bulk is not None
 
-    def encode(self, rows: Sequence[tuple[Segment, ...]]) -> list[Encoded]:
-        """Tokens of many rows of at least one segment each; equal segments are encoded once."""
+    def encode(self, rows: Sequence[tuple[Segment, ...]], *, memo: Memo | None = None) -> list[Encoded]:
+        """Tokens of many rows of at least one segment each; equal segments are encoded once.
+
+        ``memo`` makes that so for all calls that are given the same one, which keeps their segments.
+        """
         places: dict[_Unit, int] = {}
         units = (unit for row in rows for unit in self._units(row))
         order = np.fromiter((places.setdefault(unit, len(places)) for unit in units), np.int64)
-        ids, starts = self._encode_units(list(places))
+        ids, starts = self._encode_units(list(places)) if memo is None else self._recalled(places, memo)
         lengths = np.diff(starts)[order]
         ends = np.cumsum(lengths)
         tokens = ids[np.arange(lengths.sum()) + np.repeat(starts[order] - (ends - lengths), lengths)]
@@ -154,6 +161,11 @@ class SegmentEncoder:
             return [_Unit(text, plain) for text, _, plain in row]
         begins = 1 if row[0].text == self.bos else 0
         return [_Unit(text, plain, at > begins) for at, (text, _, plain) in enumerate(row)]
+
+    def _recalled(self, units: Iterable[_Unit], memo: Memo) -> Tokens:
+        if new := [unit for unit in units if unit not in memo]:
+            memo |= zip(new, self._encode_units(new).parts(), strict=True)
+        return Tokens.joined([memo[unit] for unit in units])
 
     def _encode_units(self, units: list[_Unit]) -> Tokens:
         backend = self.backend

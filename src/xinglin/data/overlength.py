@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, get_args
 
-from xinglin.data.encoding import Encoded, Segment
+from xinglin.data.encoding import Encoded, Memo, Segment
 from xinglin.data.records import Conversation, Document, Message, Preference
 from xinglin.data.rendering import Renderer, Tools
 from xinglin.errors import DataError
@@ -203,11 +203,14 @@ class _Fitter:
         The window of an answer begins as early as it can; answers whose windows begin together share one.
         """
         head, exchanges = _exchanges(record.messages)
+        memo: Memo = {}
 
         def encoded(begin: int, first: int, end: int) -> Encoded:
             history = [replace(message, train=False) for message in _flat(exchanges[begin:first])]
             messages = [*head, *history, *_flat(exchanges[first:end])]
-            return self.renderer.encode([self.renderer.conversation(messages, tools=record.tools)])[0]
+            return self.renderer.encode(
+                [self.renderer.conversation(messages, tools=record.tools)], memo=memo
+            )[0]
 
         windows: list[tuple[int, int, int]] = []  # begins at, first trained, ends before
         begin = lost = 0

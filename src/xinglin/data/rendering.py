@@ -21,7 +21,7 @@ from jinja2 import Template, TemplateError
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
-from xinglin.data.encoding import Encoded, Segment, SegmentEncoder
+from xinglin.data.encoding import Encoded, Memo, Segment, SegmentEncoder
 from xinglin.data.records import Message
 from xinglin.data.shape import Pieces, Shape, pieces_of, rows_of, shape_of, without_reasoning
 from xinglin.data.skeleton import Skeleton, SkeletonReader, first_difference
@@ -169,9 +169,9 @@ class Renderer:
         """The tokens of ``prompt``: those that stand before the answer when the conversation is trained on."""
         return self.encode([self.prompt_segments(messages, tools=tools)])[0].ids.tolist()
 
-    def encode(self, rendered: Sequence[tuple[Segment, ...]]) -> list[Encoded]:
-        """Tokens and weights of many renderings at once."""
-        return self._encoder.encode(rendered)
+    def encode(self, rendered: Sequence[tuple[Segment, ...]], *, memo: Memo | None = None) -> list[Encoded]:
+        """Tokens and weights of many renderings at once; what calls with the same ``memo`` share is encoded once."""
+        return self._encoder.encode(rendered, memo=memo)
 
     def expect(self, num_bytes: int) -> bool:
         """Get ready to encode that much text; returns ``bulk``."""
