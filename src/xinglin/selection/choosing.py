@@ -27,7 +27,7 @@ from xinglin.selection.steps import StepConfig, TakeConfig
 
 _VERSION = 1
 """Of what scores and embeddings compute; kept ones of another version count no more."""
-_SPEED = {"label", "batch_tokens", "batch_size"}
+_SPEED = {"label", "batch_tokens", "batch_size", "caps"}
 """Settings that change no score."""
 
 
@@ -59,8 +59,6 @@ class Workplace:
     """What it is chosen with."""
 
     context: Context
-    cache: Path
-    """Where scores and embeddings are kept."""
     identify: Callable[[str], str]
     """An input as the config names it -> what tells that model from any other."""
     stop_requested: Callable[[], bool]
@@ -125,7 +123,7 @@ def random_subset(choice: Choice, rules: Rules) -> Mask:
 
 def _score(split: SplitFile, config: ScoreConfig, place: Workplace) -> Scored:
     module = plugins.load(scores.PACKAGE, config.name)
-    ledger = Ledger(place.cache / "scores" / f"{config.name}-{_key(config, place)}.jsonl")
+    ledger = Ledger(place.context.cache / "scores" / f"{config.name}-{_key(config, place)}.jsonl")
 
     def open_score() -> Score:
         score: Score = module.open(config, place.context)
@@ -141,7 +139,7 @@ def _score(split: SplitFile, config: ScoreConfig, place: Workplace) -> Scored:
 
 
 def _embed(split: SplitFile, config: EmbeddingConfig, place: Workplace) -> Points:
-    path = place.cache / "embeddings" / f"{_key(config, place, sha256(split.path))}.npy"
+    path = place.context.cache / "embeddings" / f"{_key(config, place, sha256(split.path))}.npy"
     if not path.is_file():
         with progress(split.count, f"embedding {split.path.stem}") as bar:
             records = Records(lambda: read_split(split.path), split.count, bar.advance)

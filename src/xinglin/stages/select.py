@@ -37,7 +37,7 @@ else:
     Score, Step, Embedding = (_any_of(each.PACKAGE) for each in (scores, steps, embeddings))
 
 PRODUCES = "dataset"
-LIBRARY = ("engines", "evaluate", "rewards", "selection")
+LIBRARY = ("endpoint", "engines", "evaluate", "rewards", "selection")
 DEPARTMENT = "department"
 PLOT = "scores.png"
 RANDOM = "_random"
@@ -238,8 +238,8 @@ def _workplace(run: StageRun, data: Artifact) -> "Workplace":
         tiny = {"seed": run.seed, "data": data.fingerprint} if made.startswith("tiny:") else {}
         return fingerprint({"model": hash_model(made), **tiny})
 
-    context = Context(run.model, data.folder / "tokenizer", run.seed)
-    return Workplace(context, run.cache, identify, run.stop_requested)
+    context = Context(run.model, data.folder / "tokenizer", run.seed, run.cache)
+    return Workplace(context, identify, run.stop_requested)
 
 
 def _nothing(config: Config, choice: "Choice") -> str:

@@ -99,6 +99,8 @@ class Context:
     tokenizer_folder: Path
     """Where a ``tiny:`` model takes its tokenizer from."""
     seed: int
+    cache: Path
+    """What is kept between runs."""
     _engine: tuple[Any, "TransformersEngine"] | None = field(default=None, repr=False)
 
     def engine(self, config: Reads) -> "TransformersEngine":
