@@ -17,13 +17,12 @@ from pydantic import Field
 
 from xinglin.config.parts import Positive
 from xinglin.data.records import Message
+from xinglin.endpoint.waiting import AGAIN, retry_after_seconds
 from xinglin.errors import RewardError
 from xinglin.rewards import Context, Reward, RewardConfig, Sample
 
 FIRST_WAIT_SECONDS = 0.5
 """Before the second attempt; each further wait is twice as long."""
-_AGAIN = (408, 425, 429, 500, 502, 503, 504)
-"""HTTP answers that may be others a moment later."""
 
 
 class Config(RewardConfig):
@@ -42,7 +41,8 @@ class Config(RewardConfig):
     timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     """How long to wait for one reply."""
     retries: Annotated[int, Field(ge=0)] = 5
-    """Further attempts after a failed one, with waits of 0.5, 1, 2, … seconds before them."""
+    """Further attempts after a failed one, with waits of 0.5, 1, 2, … seconds before them, or of what ``Retry-After``
+    asks for, up to ``timeout_seconds``."""
 
 
 def build(config: Config, context: Context) -> Reward:
@@ -86,13 +86,14 @@ def _post(body: bytes, config: Config) -> bytes:
             with urllib.request.urlopen(request, timeout=config.timeout_seconds) as reply:
                 return reply.read()
         except urllib.error.HTTPError as error:
-            reason, again = f"it replies {error.code} {error.reason}", error.code in _AGAIN
+            reason, again = f"it replies {error.code} {error.reason}", error.code in AGAIN
+            asked = retry_after_seconds(error.headers.get("Retry-After")) or 0.0
         except (OSError, HTTPException) as error:
-            reason, again = str(getattr(error, "reason", error)) or type(error).__name__, True
+            reason, again, asked = str(getattr(error, "reason", error)) or type(error).__name__, True, 0.0
         if not again or attempt > config.retries:
             cure = "start the service there, or correct the URL"
             raise RewardError(f"{config.url} gives no scores ({reason}; {attempt} attempts); {cure}")
-        time.sleep(FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+        time.sleep(max(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), min(asked, config.timeout_seconds)))
     raise AssertionError
 
 
