@@ -2,8 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from xinglin.data.deidentify.classifier import TokenClassifier
 from xinglin.data.deidentify.config import Deidentification
 from xinglin.data.deidentify.dice import Dice
 from xinglin.data.deidentify.findings import Findings
-from xinglin.data.deidentify.scanning import TYPES, found_by_rules, inventor, narrowed
+from xinglin.data.deidentify.scanning import TYPES, foreseen, found_by_rules, inventor, narrowed
 from xinglin.data.deidentify.spans import Span, resolve
 from xinglin.data.records import Conversation, Message, Preference, Record, texts, with_texts
 from xinglin.data.writing.language import chinese_share, contains_chinese
@@ -57,9 +59,9 @@ class Deidentifier:
         """Spans found so far, by type."""
         return self.found.counts
 
-    def scan(self, text: str) -> list[Span]:
-        """Personal data in ``text``: spans in order that do not overlap."""
-        found = found_by_rules(text, types=self._types)
+    def scan(self, text: str, *, asked: int | None = None) -> list[Span]:
+        """Personal data in ``text``: spans in order that do not overlap. ``asked``: as of ``found_by_rules``."""
+        found = found_by_rules(text, types=self._types, asked=asked)
         for type, pattern in self._patterns:
             group = "value" if "value" in pattern.groupindex else 0
             spans = (Span(type, *match.span(group)) for match in pattern.finditer(text))
@@ -73,9 +75,25 @@ class Deidentifier:
 
         All texts, the arguments of tool calls and ``meta`` are read; loss flags and names of tools stay.
         """
+        return self.apply_all([record])[0]
+
+    def apply_all(self, records: Sequence[Record]) -> list[Record]:
+        """What ``apply`` makes of each; many at once take less time."""
         if self.config.mode == "off":
-            return record
-        work = _Work(self, record)
+            return list(records)
+        read = [[*texts(record), *_named(record.meta)] for record in records]
+        asked = foreseen(chain.from_iterable(read))
+        return [
+            self._applied(record, asked) if self._worth_reading(record, strings, asked) else record
+            for record, strings in zip(records, read, strict=True)
+        ]
+
+    def _worth_reading(self, record: Record, strings: list[str], asked: Mapping[str, int]) -> bool:
+        beside_rules = self._patterns or self._model or self.config.patient_field in record.meta
+        return bool(beside_rules) or any(asked.get(text, True) for text in strings) or _calls(record)
+
+    def _applied(self, record: Record, asked: Mapping[str, int]) -> Record:
+        work = _Work(self, record, asked)
         changed = work.done()
         self.found.records += work.hit
         return changed if self.config.mode == "replace" else record
@@ -111,14 +129,20 @@ class _Work:
 
     deidentifier: Deidentifier
     record: Record
+    asked: Mapping[str, int]
+    """What is foreseen of its texts."""
     texts_seen: int = 0
     hit: bool = False
 
-    def __post_init__(self) -> None:
-        self.days = self.deidentifier.days(self.record)
+    @cached_property
+    def days(self) -> int:
+        return self.deidentifier.days(self.record)
+
+    @cached_property
+    def chinese(self) -> bool:
+        """The language of a text that has none, such as one of numbers only."""
         shares = [share for text in texts(self.record) if (share := chinese_share(text)) is not None]
-        # A text of numbers only is in the language of the others.
-        self.chinese = bool(shares) and max(shares) >= _CHINESE_TEXT
+        return bool(shares) and max(shares) >= _CHINESE_TEXT
 
     def done(self) -> Record:
         record = with_texts(self.record, self.text)
@@ -163,11 +187,11 @@ class _Work:
 
     def text(self, text: str, name: str = "") -> str:
         """``text``, of the field ``name``, with everything replaced."""
-        front = f"{name}: " if name else ""
-        shift = len(front)
+        front = _front(name)
+        shift, whole = len(front), front + text
         spans = [
             Span(span.type, span.start - shift, span.end - shift)
-            for span in self.deidentifier.scan(front + text)
+            for span in self.deidentifier.scan(whole, asked=self.asked.get(whole))
             if span.start >= shift
         ]
         self.texts_seen += 1
@@ -188,3 +212,29 @@ class _Work:
             pieces += [text[at : span.start], new]
             at = span.end
         return "".join([*pieces, text[at:]])
+
+
+def _calls(record: Record) -> bool:
+    """Whether it calls tools: their arguments are read field by field."""
+    messages: tuple[Message, ...] = ()
+    if isinstance(record, Conversation):
+        messages = record.messages
+    elif isinstance(record, Preference):
+        messages = (*record.prompt, *record.answers)
+    return any(message.tool_calls for message in messages)
+
+
+def _named(value: Any, name: str = "") -> Iterator[str]:
+    """Texts and numbers in ``value`` behind the names of their fields."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _named(part, str(key))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _named(part, name)
+    elif isinstance(value, str | int) and not isinstance(value, bool):
+        yield f"{_front(name)}{value}"
+
+
+def _front(name: str) -> str:
+    return f"{name}: " if name else ""

@@ -1,8 +1,10 @@
 """Where personal data stand in a text."""
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import accumulate
 from types import ModuleType
 
 from xinglin import plugins
@@ -38,35 +40,64 @@ def narrowed(text: str) -> str:
     return text.translate(_NARROW) if _WIDE.search(text) else text
 
 
-def found_by_rules(text: str, *, types: frozenset[str]) -> list[tuple[Span, int]]:
-    """Every span of ``types`` that a detector finds, with the detector's rank; they may overlap."""
+def found_by_rules(text: str, *, types: frozenset[str], asked: int | None = None) -> list[tuple[Span, int]]:
+    """Every span of ``types`` that a detector finds, with the detector's rank; they may overlap.
+
+    Args:
+        asked: what ``foreseen`` says of ``text``, where that is known.
+    """
     text = narrowed(text)
+    pieces = _pieces(text) if asked is None else [(0, text, asked)]
     return [
         (Span(span.type, span.start + offset, span.end + offset), detector.RANK)
-        for offset, piece in _pieces(text)
-        for detector in _worth_asking(piece)
+        for offset, piece, asked in pieces
+        for detector in _detectors(asked)
         if not types.isdisjoint(detector.LABELS)
         for span in detector.find(piece)
         if span.type in types
     ]
 
 
-def _pieces(text: str) -> Iterator[tuple[int, str]]:
-    """Whole lines of a long text, with where they begin: a book is mostly pages that no detector need read."""
-    start = 0
+def foreseen(texts: Iterable[str]) -> dict[str, int]:
+    """The detectors worth asking about each of ``texts``, as bits; long texts, which are read in pieces, are left
+    out. Looking for a hint in all of them at once takes a fifth of the time."""
+    short = [text for text in dict.fromkeys(texts) if len(text) <= 2 * _PIECE]
+    return dict(zip(short, _worth_asking(short), strict=True))
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str, int]]:
+    """Whole lines of a long text, with where they begin and whom to ask: a book is mostly pages that no detector need
+    read."""
+    start, pieces = 0, []
     while len(text) - start > 2 * _PIECE and (end := text.find("\n", start + _PIECE) + 1):
-        yield start, text[start:end]
+        pieces.append((start, text[start:end]))
         start = end
-    yield start, text[start:] if start else text
+    pieces.append((start, text[start:] if start else text))
+    asked = _worth_asking([piece for _, piece in pieces])
+    return ((start, piece, bits) for (start, piece), bits in zip(pieces, asked, strict=True))
 
 
-def _worth_asking(text: str) -> list[ModuleType]:
-    """The detectors whose hints are found in ``text``; one that several share is looked for once."""
-    asked, skipped = 0, _CHINESE_ONLY if text.isascii() else 0
+def _worth_asking(texts: Sequence[str]) -> list[int]:
+    """The detectors whose hints are found in each text."""
+    joined = narrowed("\n".join(texts))
+    ends = list(accumulate(len(text) + 1 for text in texts))
+    asked = [0] * len(texts)
     for search, owners in _HINTS:
-        if owners & ~(asked | skipped) and search(text):
-            asked |= owners
-    return [detector for index, detector in enumerate(DETECTORS) if asked >> index & 1] if asked else []
+        place = 0
+        match = search(joined)
+        while match:
+            place = bisect_right(ends, match.start(), place)
+            asked[place] |= owners
+            match = search(joined, ends[place])
+    return [
+        bits & ~_CHINESE_ONLY if bits and text.isascii() else bits
+        for text, bits in zip(texts, asked, strict=True)
+    ]
+
+
+@cache
+def _detectors(asked: int) -> list[ModuleType]:
+    return [detector for index, detector in enumerate(DETECTORS) if asked >> index & 1]
 
 
 def scan(text: str, *, types: frozenset[str] | None = None) -> list[Span]:
