@@ -7,13 +7,15 @@ from pydantic import Field, model_validator
 from xinglin.config.base import AnySplit, Config, TrainingSplit
 from xinglin.config.parts import Above, TrainingConfig
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+
 
 class Mixed(Config):
     """A split that is mixed in: in a share of the tokens, or by priority."""
 
     split: TrainingSplit
     """Documents, or conversations, which are rendered with the chat template."""
-    share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    share: Share | None = None
     """Its share of all tokens of the stage."""
     priority: Above | None = None
     """Instead of a share: how much earlier than others its rows come. All splits have one then."""

@@ -218,6 +218,11 @@ class Mixture:
         # The last step of a window is half full on average.
         return size + pace.epochs * self.courses[0].per_epoch / 2
 
+    def readings(self) -> list[float]:
+        """How often each split will be read, if the rest of it is like its first window."""
+        part = min(1.0, self.pace.max_steps / self._extrapolate()) if self.pace.max_steps else 1.0
+        return [part * epochs for epochs in self.order.readings()]
+
     def taken(self, steps: int) -> list[Taken]:
         """What the first ``steps`` steps read of each split."""
         tokens = np.zeros(len(self.courses), dtype=np.int64)

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from xinglin.report import curves, graph, preferences, selection, wording
+from xinglin.report import curves, graph, mixture, preferences, selection, wording
 from xinglin.report.findings import findings, leaked
 from xinglin.report.summary import Summary, metrics_file, paired_tests, summarise
 from xinglin.report.verdict import verdict
@@ -53,6 +53,7 @@ def write(run_folder: Path) -> Path:
             curves=_curves(summary, run_folder),
             rewards=_rewards(summary),
             selections=selection.selections(summary),
+            mixtures=mixture.mixtures(summary),
             samples=samples(summary),
             max_open_samples=MAX_OPEN_SAMPLES,
             examples=examples(summary),

@@ -11,6 +11,7 @@ from rich.text import Text
 from xinglin.config.load import load_document
 from xinglin.errors import RunError
 from xinglin.report import wording
+from xinglin.report.mixture import advice
 from xinglin.runtime.artifact import FILE, Artifact
 from xinglin.runtime.directory import RunFolder, WorkFolder
 from xinglin.runtime.units import seconds_text
@@ -69,6 +70,11 @@ def tables(summary: Summary) -> list[Table]:
     found = [_model_table(summary, first)] if first else []
     found += [_other_table(summary, others)] if others else []
     found += [_stage_table(summary)]
+    found += [
+        _mixture_table(stage["name"], stage["details"]["mixture"])
+        for stage in summary["stages"]
+        if "mixture" in stage["details"]
+    ]
     return found + [_data_table(name, data) for name, data in summary["data"].items()]
 
 
@@ -262,6 +268,18 @@ def _stage_table(summary: Summary) -> Table:
             cells += [wording.count(train[key]) for key in ("steps", "tokens", "tokens_per_second")]
             cells += [wording.course(stage["details"])]
         table.add_row(*cells)
+    return table
+
+
+def _mixture_table(name: str, found: dict[str, Any]) -> Table:
+    table = _table(
+        f"Mixtures of stage {name}: nats per token", (), ("domain text", "domain loss", "general loss")
+    )
+    table.add_row("start", *(f"{found['start'][kind]:.4f}" for kind in ("domain", "general")))
+    for run in found["runs"]:
+        table.add_row(f"{run['share']:.0%}", f"{run['domain']:.4f}", f"{run['general']:.4f}")
+    table.caption = Text(advice(found))
+    table.caption_justify = "left"
     return table
 
 

@@ -187,9 +187,10 @@ def open_corpus(
             _check(session, reading.split, course)
             courses.append(course)
         order = _order(readings, courses, epochs=config.epochs)
-        expected = zip(readings[1:], order.readings()[1:], strict=True)
+        mixture = Mixture(order, pace)
+        expected = zip(readings[1:], mixture.readings()[1:], strict=True)
         heed(lint_readings({reading.split: epochs for reading, epochs in expected}))
-        yield Corpus(session, readings, Mixture(order, pace))
+        yield Corpus(session, readings, mixture)
 
 
 def _order(readings: Sequence[Reading], courses: Sequence[Course], *, epochs: float) -> Order:

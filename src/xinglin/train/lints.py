@@ -245,7 +245,11 @@ def foresee(config: TrainingConfig, run: StageRun) -> dict[str, str]:
     epochs = expected_readings(config, splits)
     split = splits.get(config.split, {})
     chat = is_chat(run.inputs.get(config.model or "base"))
-    facts = Facts(_expected_steps(config, splits, epochs), split.get("records"), is_tiny(run.base), chat)
+    steps = _expected_steps(config, splits, epochs)
+    if steps and config.max_steps and config.max_steps < steps:
+        epochs = {name: times * config.max_steps / steps for name, times in epochs.items()}
+        steps = config.max_steps
+    facts = Facts(steps, split.get("records"), is_tiny(run.base), chat)
     found = [*lint(config, facts), *lint_readings(_mixed_in(config, epochs))]
     lines = {"mix": ", ".join(f"{name} {times:.3g} times" for name, times in epochs.items())}
     lines["warning" if len(found) == 1 else "warnings"] = "; ".join(map(str, found))
@@ -295,5 +299,4 @@ def _expected_steps(
         return facts["records"] / (config.batch_size or DEFAULT_BATCH)
 
     mixed = sum(per_epoch(splits[name]) * times for name, times in _mixed_in(config, epochs).items())
-    steps = math.ceil(math.ceil(per_epoch(split)) * config.epochs + mixed)
-    return min(steps, config.max_steps or steps)
+    return math.ceil(math.ceil(per_epoch(split)) * config.epochs + mixed)
