@@ -194,6 +194,7 @@ def test_exam_questions_are_asked_and_judged(stages):
         row["messages"][-1]["content"]: row["meta"]["sample"]["reward"] for row in lines(made, "exam.jsonl")
     }
     assert kept == {"答案：B": 1.0}
+    assert lines(made, "exam.jsonl")[0]["meta"]["exam"]["answer"] == "B", "so that a selection can look it up"
     assert set(made.details["sample"]["exam"]["components"]) == {"exam_answer", "template_leakage"}
 
 

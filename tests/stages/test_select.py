@@ -64,6 +64,7 @@ def stages(tmp_path_factory):
         "clean": rows(ASKED),
         "exam": [{"question": "孕妇禁用？", "options": {"A": "青霉素", "B": "四环素"}, "answer": "B"}] * 3,
         "text": [{"text": "高血压要少吃盐。"}] * 2,
+        "pairs": [{"prompt": f"{d}怎么办？", "chosen": ADVICE[d], "rejected": "不知道。"} for d in ADVICE],
     }
     for name, content in files.items():
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in content)
@@ -169,14 +170,12 @@ def test_a_method_with_quotas_protects_reports_and_trains(stages):
     json.dumps(made.details, allow_nan=False)
     assert (made.folder / "scores.png").stat().st_size > 1000
     data = stages.made["data"]
-    for name in ("clean", "exam", "text"):
+    for name in ("clean", "exam", "text", "pairs"):
         assert (made.folder / f"{name}.jsonl").read_bytes() == (data.folder / f"{name}.jsonl").read_bytes()
         assert made.details["splits"][name] == data.details["splits"][name]
     shards = {path.name for path in (data.folder / "shards").iterdir()}
     carried = {path.name for path in (made.folder / "shards").iterdir()}
-    assert len(carried & shards) == 2 and len(carried) == 4, (
-        "clean and text; the split and the random one anew"
-    )
+    assert len(carried & shards) == 3 and len(carried) == 5, "only what was chosen is tokenised anew"
     for split in ("train", "train_random"):
         sft = {"model": "base", "data": "stage:chosen", "split": split, "max_tokens": 128, "max_steps": 1}
         assert stages.run("sft", sft, name=f"sft_{split}").details["train"]["steps"] == 1
@@ -207,6 +206,22 @@ def test_the_same_on_every_run_and_after_an_interruption(stages, monkeypatch):
     for name in ("train.jsonl", "removed.jsonl", "scores.jsonl"):
         assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     assert len(lines(whole, "train.jsonl")) == 31
+
+
+def test_published_methods_run_with_a_reward_model(stages):
+    reward = {"model": "stage:sft", "data": "stage:data", "split": "pairs", "max_tokens": 128, "max_steps": 2}
+    stages.run("reward", reward)
+    for method, number in (("mods", 41), ("car", 41), ("deita", 41)):
+        scores = [{"name": name, "model": "stage:sft"} for name in ("ifd", "necessity")]
+        own = [each for each in scores if each["name"] in select.presets.SCORES[method]]
+        own.append({"name": "reward", "model": "stage:reward"})
+        made = stages.run("select", settings(method=method, keep=40, scores=own), name=method)
+        chosen = lines(made, "train.jsonl")
+        assert 21 <= len(chosen) <= number, method
+        shown = made.details["selection"]["scores"]["reward"]
+        assert shown["records"] == 121 and not shown["unscored"]
+    below = [row for row in lines(stages.made["mods"], "removed.jsonl") if row["reason"] == "reward_below"]
+    assert below and all(float(row["detail"].split()[1].rstrip(",")) < 0 for row in below)
 
 
 def test_exam_questions_that_are_known_already_are_left_out(stages):
@@ -244,6 +259,16 @@ def test_what_cannot_be_chosen_from(stages, options, message):
     steps = {"steps": [{"name": "drop", "score": "ifd", "above": 1.0}]}
     with pytest.raises(DataError, match=message):
         stages.run("select", settings(**(steps | options)), name="refused")
+
+
+def test_an_embedding_that_cannot_read_the_records_is_refused_before_the_run():
+    steps, embedding = [{"name": "k_center", "keep": 1}], {"name": "model", "model": "base"}
+    rows = {"kind": "select", "split": "exam", "steps": steps, "embedding": embedding}
+    with pytest.raises(DataError, match="embedding 'model' reads conversations and documents"):
+        select.check_records(select.Config.model_validate(rows), {"exam": "question"})
+    select.check_records(
+        select.Config.model_validate(rows | {"embedding": {"name": "tfidf"}}), {"exam": "question"}
+    )
 
 
 @pytest.mark.parametrize(

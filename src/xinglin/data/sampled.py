@@ -65,7 +65,8 @@ class Selection:
     """How much better the best of a pair is, at least."""
 
     def records(self, asked: Asked, record: Record, *, model: str) -> list[Record]:
-        """The records made of the answers to ``record``, whose origin and meta they keep.
+        """The records made of the answers to ``record``, whose origin and meta they keep; conversations also the key of
+        an exam question.
 
         Earlier answers in the prompt were not the model's; they are not trained on. ``meta.sample`` names the
         ``model`` and the reward. Answers that were cut off or are garbled are never used.
@@ -93,7 +94,7 @@ class Selection:
             Conversation(
                 (*history, Message("assistant", answer.text)),
                 record.origin,
-                {**record.meta, "sample": {"model": model, "reward": answer.reward}},
+                {**prompt.meta, "sample": {"model": model, "reward": answer.reward}},
             )
             for answer in kept
         ]

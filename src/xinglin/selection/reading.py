@@ -80,11 +80,15 @@ class Reader:
         return found
 
     def hidden_means(self, records: Sequence[Record], *, questions: bool) -> np.ndarray:
-        """(R, H) float32: the last hidden states of each record, or of its prompt, averaged over its tokens."""
+        """(R, H) float32: the last hidden states of each record, or of its prompt, averaged over its
+        tokens; 0 for one that the template refuses."""
         end = self._renderer.tokenizer.eos_token_id
         rows = []
         for record in records:
-            ids = self._all_ids(record, questions=questions)[: self.max_tokens - 1]
+            try:
+                ids = self._all_ids(record, questions=questions)[: self.max_tokens - 1]
+            except DataError:
+                ids = np.zeros(0, np.int64)
             # One token more, since hidden states are those that predict one.
             rows.append((np.append(ids, end), np.arange(len(ids) + 1) > 0))
         means = np.zeros((len(rows), self._core.config.hidden_size), np.float32)

@@ -209,12 +209,16 @@ def _facts(config: Config, data: Artifact) -> dict[str, Any]:
 
 
 def _check_kind(config: Config, kind: str) -> None:
-    for score in config.scores:
-        readable = plugins.load(scores.PACKAGE, score.name).RECORDS
+    readers = [("score", score.name, plugins.load(scores.PACKAGE, score.name)) for score in config.scores]
+    if any(getattr(plugins.load(steps.PACKAGE, step.name), "EMBEDS", False) for step in config.applied):
+        name = config.embedding.name
+        readers.append(("embedding", name, plugins.load(embeddings.PACKAGE, name)))
+    for what, name, module in readers:
+        readable = getattr(module, "RECORDS", (kind,))
         if kind not in readable:
             raise DataError(
-                f"score '{score.name}' reads {' and '.join(f'{each}s' for each in readable)}, and split "
-                f"'{config.split}' holds {kind}s; name another split or score"
+                f"{what} '{name}' reads {' and '.join(f'{each}s' for each in readable)}, and split "
+                f"'{config.split}' holds {kind}s; name another split or {what}"
             )
 
 

@@ -5,6 +5,8 @@ An embedding ``NAME.py`` has
     Config     its options, with ``name: Literal["NAME"]``: an ``EmbeddingConfig``
     embed(config: Config, context: Context, records: Records) -> Points
                (N, d) float32, every row of length 1 (or 0, where there is nothing to tell); the same on every run
+and may have
+    RECORDS    the kinds of record that it can read; all of them if there is none
 
 ``context`` is that of scores. What comes back is kept by settings, model and the split's content.
 """

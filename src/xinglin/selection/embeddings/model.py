@@ -8,6 +8,8 @@ from xinglin.selection.embeddings import EmbeddingConfig, Records, unit
 from xinglin.selection.geometry import Points
 from xinglin.selection.scores import Context, Reads
 
+RECORDS = ("conversation", "document")
+
 
 class Config(EmbeddingConfig, Reads):
     """What the model that is to be trained makes of a record."""

@@ -12,7 +12,7 @@ Scores are named by their titles in the recipe. What is taken is the union of wh
 adds to those before; if none takes, all that is not dropped is chosen.
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -62,7 +62,7 @@ class RankConfig(TakeConfig):
 
     score: str | list[str]
     """The title of the score; of several, the product of their ranks counts."""
-    order: str = Field(default="highest", pattern="^(highest|lowest)$")
+    order: Literal["highest", "lowest"] = "highest"
     """Which end is best."""
 
     @property
