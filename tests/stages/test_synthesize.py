@@ -129,12 +129,16 @@ def test_interrupted_and_resumed_it_ends_as_if_it_had_not_been(stages, server):
     assert resumed.details["synthesis"]["spent"]["requests"] <= 17
 
 
-def test_a_higher_cap_goes_on_where_the_lower_one_stopped(stages, server):
+def test_a_higher_cap_goes_on_where_the_lower_one_stopped(stages, server, capsys):
     slow = {"base_url": server.url, "model": "m", "concurrency": 2}
     few = stages.run("synthesize", settings(server, caps={"max_requests": 6}, endpoint=slow), name="few")
     report = few.details["synthesis"]
     assert report["stopped_by"] == "max_requests 6" and report["not_reached"] > 0 and server.requests == 6
     assert report["items"] == 8 == report["made"] + report["not_reached"] and report["made"] >= 2
+    assert (
+        f"stopped: max_requests 6 is reached; {report['not_reached']} items are left"
+        in capsys.readouterr().out
+    )
     more = stages.run("synthesize", settings(server), name="more")
     assert more.details["synthesis"]["made"] == 8 and server.requests == 16
     assert more.details["synthesis"]["from_ledger"] == 6

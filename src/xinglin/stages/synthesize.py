@@ -178,6 +178,7 @@ def _make(config: Config, run: StageRun, data: Artifact) -> tuple[dict[str, Any]
     """Write ``<into>.jsonl``; returns its description and the report."""
     gate, budget = Gate(config.deidentify), Budget(config.caps, run.scratch / SPENT)
     made = SplitFile(config.into, run.out / f"{config.into}.jsonl")
+    (run.out / "quarantine.jsonl").unlink(missing_ok=True)
     with (
         Ledger(Path(config.ledger) if config.ledger else run.cache / "synthesis" / LEDGER) as ledger,
         Quarantine(run.out / "quarantine.jsonl") as quarantine,
@@ -188,6 +189,8 @@ def _make(config: Config, run: StageRun, data: Artifact) -> tuple[dict[str, Any]
         total = sum(1 for _ in _items(config, run, data))
         with progress(total, f"synthesis {config.task.name}") as bar:
             reused = produce(shop, _items(config, run, data, gate), writer, bar)
+        if budget.reached:
+            print(f"stopped: {budget.reached} is reached; {writer.accounts.not_reached} items are left")
         leaks = without_leaks(made, _held_out(data), config.leaks, quarantine, writer)
         ledger.write_used(run.out / LEDGER)
     report = {
