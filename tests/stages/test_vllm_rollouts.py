@@ -10,6 +10,7 @@ from stage_toys import Stages
 
 from xinglin.errors import Interrupted
 from xinglin.report.curves import read
+from xinglin.train.rl.sampler import OwnSampler, VllmSampler
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -56,7 +57,7 @@ def rollouts(artifact):
     ("kind", "settings"),
     [
         ("grpo", {"answers_per_prompt": 4}),
-        ("ppo", {"value": "adapter", "rollout_prompts": 24, "kl_coefficient": 0.01}),
+        ("ppo", {"value": "adapter", "rollout_prompts": 24, "kl_coefficient": 0.01, "max_steps": 102}),
         (
             "rloo",
             {
@@ -75,10 +76,31 @@ def test_it_learns_from_answers_of_its_own_newest_weights(stages, kind, settings
     rows = rollouts(made)
     assert len(rows) > 5 and max(row["sampler_gap"] for row in rows) < 1e-3
     rewards = [row["reward"] for row in rows]
-    if kind == "ppo":
-        assert rows[0]["kl"] < 1e-3 and rows[-1]["kl"] > 1, rows
-    else:
-        assert np.mean(rewards[-3:]) > np.mean(rewards[:2]) + 0.1, rewards
+    assert np.mean(rewards[-3:]) > np.mean(rewards[:2]) + (0.25 if kind == "ppo" else 0.1), rewards
+
+
+def test_what_is_learned_depends_on_the_answers_alone(stages, monkeypatch):
+    """Merging the weights for vLLM and its work beside the model leave nothing behind: the bits are those of a run
+    in which the model itself gives vLLM's answers."""
+    settings = {**SETTINGS, "value": "adapter", "kl_coefficient": 0.01, "batch_size": 3}
+    settings |= {"epochs": 40, "max_steps": 16, "eval_split": "dev", "eval_every_steps": 4}
+    told = []
+    write = VllmSampler.__call__
+
+    def write_and_tell(*args, **named):
+        told.append(write(*args, **named))
+        return told[-1]
+
+    monkeypatch.setattr(VllmSampler, "__call__", write_and_tell)
+    one = stages.run("ppo", settings, name="vllm")
+    again = iter(told)
+    monkeypatch.setattr(OwnSampler, "__call__", lambda self, *args, **named: next(again))
+    other = stages.run("ppo", {**settings, "engine": "transformers"}, name="own")
+    assert next(again, None) is None
+    weights, others = (load_file(made.folder / "adapter_model.safetensors") for made in (one, other))
+    assert weights.keys() == others.keys() and all(torch.equal(weights[key], others[key]) for key in weights)
+    for row, twin in zip(rollouts(one), rollouts(other), strict=True):
+        assert {**twin, "sampler_gap": row["sampler_gap"]} == row
 
 
 def test_a_resumed_run_ends_with_the_same_bits(stages):
