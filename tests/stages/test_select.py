@@ -261,6 +261,18 @@ def test_what_cannot_be_chosen_from(stages, options, message):
         stages.run("select", settings(**(steps | options)), name="refused")
 
 
+def test_records_that_cannot_be_read_are_removed_with_the_reason(stages):
+    short = {"name": "ifd", "model": "stage:sft", "max_tokens": 30}
+    made = stages.run(
+        "select", settings(scores=[short], steps=[{"name": "top", "score": "ifd", "keep": 5}]), name="short"
+    )
+    removed = lines(made, "removed.jsonl")
+    long = [row for row in removed if row["reason"] == "too_long"]
+    assert long and all(row["detail"].startswith("ifd: ") and "reads 30" in row["detail"] for row in long)
+    assert made.details["selection"]["scores"]["ifd"]["unscored"]["too_long"] >= len(long)
+    assert len(removed) + len(lines(made, "train.jsonl")) == 121
+
+
 def test_an_embedding_that_cannot_read_the_records_is_refused_before_the_run():
     steps, embedding = [{"name": "k_center", "keep": 1}], {"name": "model", "model": "base"}
     rows = {"kind": "select", "split": "exam", "steps": steps, "embedding": embedding}

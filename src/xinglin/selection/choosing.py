@@ -22,7 +22,7 @@ from xinglin.selection.ledger import Ledger, Scored
 from xinglin.selection.pool import Pool, Size
 from xinglin.selection.quotas import Groups, Quota, value_of
 from xinglin.selection.safety import Floor
-from xinglin.selection.scores import Context, Score, ScoreConfig
+from xinglin.selection.scores import Context, Score, ScoreConfig, Unscored
 from xinglin.selection.steps import StepConfig, TakeConfig
 
 _VERSION = 1
@@ -97,13 +97,17 @@ def choose(split: SplitFile, rules: Rules, place: Workplace) -> Choice:
         seed=place.context.seed,
     )
     for title in dict.fromkeys(title for step in rules.steps for title in step.titles):
-        for index, why in scored[title].unscored.items():
-            unread = np.zeros(split.count, np.bool_)
-            unread[index] = True
-            pool.drop(unread, why.reason, lambda _, title=title, why=why: f"{title}: {why.detail}")
+        _drop_unscored(pool, title, scored[title].unscored)
     for step in rules.steps:
         plugins.load(steps.PACKAGE, step.name).apply(step, pool)
     return Choice(pool, scored, protected, groups, pool.chosen)
+
+
+def _drop_unscored(pool: Pool, title: str, unscored: Mapping[int, Unscored]) -> None:
+    for reason in dict.fromkeys(why.reason for why in unscored.values()):
+        mask = np.zeros(len(pool.protected), np.bool_)
+        mask[[index for index, why in unscored.items() if why.reason == reason]] = True
+        pool.drop(mask, reason, lambda index: f"{title}: {unscored[index].detail}")
 
 
 def random_subset(choice: Choice, rules: Rules) -> Mask:
@@ -115,7 +119,7 @@ def random_subset(choice: Choice, rules: Rules) -> Mask:
     size = Size(tokens=int(pool.tokens[mine].sum())) if by_tokens else Size(keep=int(mine.sum()))
     order = np.random.default_rng([pool.seed, 1]).permutation(len(mine))
     if mine.any():
-        pool.fill(pool.room(size), lambda: order)
+        pool.fill(pool.room(size), order.tolist)
     mask = pool.protected.copy()
     mask[pool.taken] = True
     return mask

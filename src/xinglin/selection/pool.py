@@ -122,5 +122,5 @@ class Pool:
         for index in order:
             if room.full:
                 break
-            if room.admits(int(index)) and room.take(int(index)):
-                self.taken.append(int(index))
+            if room.admits(index) and room.take(index):
+                self.taken.append(index)

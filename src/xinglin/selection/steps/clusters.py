@@ -27,7 +27,7 @@ class Config(RankConfig):
 def apply(config: Config, pool: Pool) -> None:
     ranked = pool.ranking(config.score, lowest=config.lowest)
     order = _by_place(_clusters(config, pool, ranked), config.each) if len(ranked) else []
-    pool.fill(pool.room(config.size), lambda: ranked[order])
+    pool.fill(pool.room(config.size), ranked[order].tolist)
 
 
 def _clusters(config: Config, pool: Pool, ranked: Ints) -> Ints:

@@ -15,4 +15,4 @@ class Config(RankConfig):
 
 def apply(config: Config, pool: Pool) -> None:
     ranked = pool.ranking(config.score, lowest=config.lowest)
-    pool.fill(pool.room(config.size), lambda: ranked)
+    pool.fill(pool.room(config.size), ranked.tolist)
