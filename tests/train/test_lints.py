@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
+from xinglin.config.mixing import MixingConfig
 from xinglin.config.parts import TrainingConfig
 from xinglin.data.shards import Shards, ShardWriter
 from xinglin.errors import TrainingError
-from xinglin.train.lints import Facts, heed, lint, lint_splits
+from xinglin.train.lints import Facts, heed, lint, lint_readings, lint_splits
 
 
 def config(kind="sft", **settings):
-    return TrainingConfig.model_validate({"kind": kind, **settings})
+    model = MixingConfig if "mix" in settings else TrainingConfig
+    return model.model_validate({"kind": kind, **settings})
 
 
 def found(settings, **facts):
@@ -69,6 +71,30 @@ WARMUP, EVAL = "optimizer.warmup", "eval_every_steps"
 )
 def test_what_is_odd(settings, facts, expected):
     assert found(settings, **facts) == expected
+
+
+RATE = "optimizer.learning_rate"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"tuning": "full", "mix": [{"split": "a", "share": 0.5}], "optimizer": {"learning_rate": 2e-5}}, []),
+        ({"tuning": "full", "optimizer": {"learning_rate": 5e-5}}, [RATE]),
+        ({"tuning": "lora"}, []),
+        ({"tuning": "lora", "optimizer": {"learning_rate": 5e-4}}, [RATE]),
+        ({"tuning": "lora", "mix": [{"split": "a", "share": 0.2}]}, ["mix"]),
+    ],
+)
+def test_pretraining_a_chat_model_is_gentle(settings, expected):
+    assert [key for key, _ in found({"kind": "pretrain", **settings}, chat=True)] == expected
+    assert found({"kind": "pretrain", **settings}) == []
+
+
+def test_text_that_is_read_too_often():
+    assert not lint_readings({"general": 3.2})
+    (finding,) = lint_readings({"general": 3.2, "safety": 12.34})
+    assert str(finding).startswith("mix: safety will be read 12.3 times; give it more rows")
 
 
 def test_the_fatal_stop_and_the_others_are_printed(capsys):

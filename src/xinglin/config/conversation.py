@@ -17,8 +17,11 @@ def chat_sign(model: str) -> str | None:
     Some base models come with the chat template of their family: a name that says ``base`` counts more.
 
     Args:
-        model: a folder, ``hub:org/name`` or ``tiny:architecture``.
+        model: a folder, that of an artifact too, ``hub:org/name`` or ``tiny:architecture``.
     """
+    if (made := _file(model, "artifact.json")) is not None:
+        kind = json.loads(made.read_text(encoding="utf-8")).get("stage_kind")
+        return f"{kind} trained it" if kind in CHAT_STAGES else None
     words = set(re.split(r"[^a-z0-9]+", model.rstrip("/").rpartition("/")[2].lower()))
     if is_tiny(model) or words & _SAYS_BASE:
         return None

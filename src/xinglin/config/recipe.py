@@ -61,14 +61,6 @@ class Descent:
     kinds: tuple[str, ...] = ()
     """Of the stages that have trained it since."""
 
-    @classmethod
-    def of(cls, reference: Reference) -> "Descent":
-        """Of what no stage of the recipe made."""
-        if reference.kind != "artifact":
-            return cls(reference.target)
-        made = json.loads((Path(reference.target) / "artifact.json").read_text(encoding="utf-8"))
-        return cls(reference.target, (made.get("stage_kind", ""),))
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -196,7 +188,7 @@ class _Reader:
         start = next((inputs[key] for key in ("model", "adapter", "models.0") if key in inputs), None)
         if start is None:
             return None
-        given = self.descents.get(start.target) if start.kind == "stage" else Descent.of(start)
+        given = self.descents.get(start.target) if start.kind == "stage" else Descent(start.target)
         if given:
             self.descents[name] = Descent(given.root, (*given.kinds, kind))
         return given

@@ -63,7 +63,7 @@ def check_start(config: Config, descent: Descent) -> None:
     if is_tiny(descent.root) or config.mix or config.replay == "none":
         return
     stage = next((kind for kind in descent.kinds if kind in CHAT_STAGES), None)
-    sign = f"{stage} trained it" if stage else None if descent.kinds else chat_sign(descent.root)
+    sign = f"{stage} trained it" if stage else chat_sign(descent.root)
     if sign:
         raise TrainingError(
             f"{descent.root} is a chat model ({sign}), and documents alone make it forget how to converse; mix in "

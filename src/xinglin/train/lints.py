@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xinglin.config.conversation import CHAT_STAGES, chat_sign
+from xinglin.config.conversation import chat_sign
 from xinglin.config.mixing import MixingConfig
 from xinglin.config.parts import Freeze, Lora, Optimizer, TrainingConfig
 from xinglin.config.tiny import is_tiny
@@ -258,9 +258,8 @@ def foresee(config: TrainingConfig, run: StageRun) -> dict[str, str]:
 
 def is_chat(start: Artifact | str | None) -> bool:
     """Whether a stage starts from a chat model, as far as that is known."""
-    if isinstance(start, Artifact):
-        return start.stage_kind in CHAT_STAGES
-    return start is not None and chat_sign(start) is not None
+    model = str(start.folder) if isinstance(start, Artifact) else start
+    return model is not None and chat_sign(model) is not None
 
 
 def expected_readings(config: TrainingConfig, splits: Mapping[str, Any]) -> dict[str, float]:
