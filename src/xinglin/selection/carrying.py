@@ -1,5 +1,6 @@
 """A data set made of another one: its split to choose from, and what comes along as it is."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,7 @@ class Carrier:
     def __init__(self, data: Artifact, folder: Path, tokenizer: PreTrainedTokenizerFast):
         self._data, self._folder = data, folder
         self._renderer = Renderer(tokenizer)
-        self.limits: dict[str, Any] = {
-            "max_tokens": data.config.get("max_tokens", MAX_TOKENS),
-            "policy": data.config.get("over_length", "split"),
-        }
+        self.limits = _limits(data)
         """How long sequences are tokenised, as in the data set that they come from."""
 
     def open(self, name: str) -> SplitFile:
@@ -56,3 +54,11 @@ class Carrier:
     def _shards(self, path: Path) -> Path:
         how = Tokenising(self._renderer, self.limits["max_tokens"], self.limits["policy"])
         return find_shards(shard_key(sha256(path), how), [self._data.folder / SHARDS])
+
+
+def _limits(data: Artifact) -> dict[str, Any]:
+    """What the token shards of ``data`` say, whichever stage made them; what a data stage does where there are none."""
+    for meta in sorted((data.folder / SHARDS).glob("*/meta.json")):
+        facts = json.loads(meta.read_text(encoding="utf-8"))
+        return {"max_tokens": facts["max_tokens"], "policy": facts["policy"]}
+    return {"max_tokens": MAX_TOKENS, "policy": "split"}

@@ -151,6 +151,7 @@ def plan(config: Config, run: StageRun) -> dict[str, str]:
 
 def run(config: Config, run: StageRun) -> Outcome:
     """A data set in; one out whose split holds what was chosen, with every other record in ``removed.jsonl``."""
+    from xinglin.data import card
     from xinglin.data.dataset import TOKENIZER, describe_split, tokenise_splits
     from xinglin.models.tokenizer import load_tokenizer
     from xinglin.selection.carrying import Carrier
@@ -186,6 +187,7 @@ def run(config: Config, run: StageRun) -> Outcome:
     if found["scores"]:
         plot(found["scores"], run.out / PLOT)
     details = {"splits": made | carrier.carry(config.split), "tokenizer": data.details["tokenizer"]}
+    card.write(run.out, details)
     kept = float(choice.chosen.mean())
     return Outcome(PRODUCES, {"select.kept": interval(kept)}, details | {"selection": found})
 
