@@ -74,6 +74,7 @@ def check(
     template: str | None = None,
     max_tokens: int = 2048,
     quarantine: str | Path | None = None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """What is in the files at ``paths``: rows by reason, languages, lengths, copies, leaks, personal data.
 
@@ -84,6 +85,7 @@ def check(
         template: a packaged chat template. Default: the tokenizer's own, or ``chatml``.
         max_tokens: records longer than this are counted.
         quarantine: a file for the rows that cannot be used, with reasons.
+        processes: that look through the records; with more than one, call it under ``if __name__ == "__main__":``.
 
     Returns:
         ``files``, ``duplicates``, ``leaks`` and ``tokenizer``, as ``xinglin data check --json`` prints them.
@@ -109,6 +111,7 @@ def check(
         [str(path) for path in against],
         Path(quarantine) if quarantine else None,
         max_tokens,
+        processes,
     )
     report = check(asked, renderer)
     return report | {"tokenizer": str(tokenizer) if tokenizer else None}

@@ -9,6 +9,7 @@ from xinglin.data import treatment
 from xinglin.data.building import Builder, Built, Rulebook, Split
 from xinglin.data.deidentify import Deidentification
 from xinglin.errors import DataError
+from xinglin.runtime import processes
 
 SYMPTOMS = ["咳嗽", "头痛", "发热", "腹泻", "心悸", "乏力", "皮疹", "水肿", "眩晕", "胸闷"]
 ADVICE = [
@@ -129,7 +130,7 @@ def test_held_out_splits_are_never_cleaned(tmp_path, messy):
 
 def test_any_number_of_processes_gives_the_same(tmp_path, messy, monkeypatch):
     monkeypatch.setattr(treatment, "CHUNK", 7)
-    monkeypatch.setattr(treatment, "WORTH_PROCESSES", 8)
+    monkeypatch.setattr(processes, "WORTHWHILE", 1)
     monkeypatch.setenv("XINGLIN_DEIDENTIFY_KEY", "0123456789abcdef0123456789abcdef")
     rules = STRICT | {"deidentify": {"mode": "replace"}}
     one, two = (build(tmp_path / str(n), messy, processes=n, **rules) for n in (1, 2))

@@ -7,8 +7,9 @@ from click.testing import CliRunner
 
 import xinglin
 from xinglin.cli.main import main
-from xinglin.data import licences
+from xinglin.data import checking, licences
 from xinglin.errors import DataError
+from xinglin.runtime import processes
 
 STEM = "一名六十岁男性患者因突发胸骨后压榨样疼痛三小时入院心电图示下壁导联抬高最可能的诊断是"
 
@@ -148,3 +149,11 @@ def test_the_detectors_are_measured_by_a_command() -> None:
     scores = json.loads(done.stdout)
     assert scores["id_card"]["recall"] >= 0.98 and scores["doctor_name"]["recall"] >= 0.9
     assert min(score["precision"] for score in scores.values()) >= 0.95
+
+
+def test_any_number_of_processes_gives_the_same_report(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, report: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(processes, "WORTHWHILE", 1)
+    monkeypatch.setattr(checking, "_CHUNK", 7)
+    assert xinglin.check(folder, processes=2) == report

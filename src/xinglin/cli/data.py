@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def check(
             template=template,
             max_tokens=max_tokens,
             quarantine=quarantine,
+            processes=os.cpu_count() or 1,
         )
     if out:
         page.write(report, Path(out))

@@ -1,21 +1,18 @@
 """What is done to each record for itself: cleaned, then looked through for personal data, on one core or several."""
 
-import multiprocessing
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 from xinglin.data.cleaning import Clean, Cleaning
 from xinglin.data.deidentify import Deidentification, Deidentifier
 from xinglin.data.records import Document, Origin, Record
 from xinglin.data.removal import Removal
+from xinglin.runtime.processes import in_order
 
 CHUNK = 256
-"""Records that a process gets at a time."""
-WORTH_PROCESSES = 32 * CHUNK
-"""Records from which on other processes are started: fewer are done before these are there."""
+"""Records that are treated at a time."""
 
 
 class Rules(NamedTuple):
@@ -42,9 +39,12 @@ class Treatment:
         self.cleaning = Cleaning(rules.clean) if rules.clean else None
         self.deidentifier = Deidentifier(rules.deidentify, key=rules.key)
 
-    def apply(self, record: Record) -> Treated:
-        after = self.cleaning.apply(record) if self.cleaning else record
-        return Treated(record, after if isinstance(after, Removal) else self.deidentifier.apply(after))
+    def apply(self, records: Sequence[Record]) -> list[Record | Removal]:
+        """What there is instead of each."""
+        cleaned = list(map(self.cleaning.apply, records)) if self.cleaning else list(records)
+        kept = [record for record in cleaned if not isinstance(record, Removal)]
+        done = iter(self.deidentifier.apply_all(kept))
+        return [each if isinstance(each, Removal) else next(done) for each in cleaned]
 
     def merge(self, other: "Treatment") -> None:
         """Add what another one counted."""
@@ -55,34 +55,19 @@ class Treatment:
     def all(self, records: Iterable[Record], *, processes: int) -> Iterator[Treated]:
         """``records`` treated, in their order; if there are many, by so many processes."""
         records = iter(records)
-        if processes > 1 and not self.rules.deidentify.model:
-            first = list(islice(records, WORTH_PROCESSES))
-            if len(first) == WORTH_PROCESSES:
-                yield from self._in_processes(chain(first, records), processes)
-                return
-            records = iter(first)
-        yield from map(self.apply, records)
-
-    def _in_processes(self, records: Iterator[Record], processes: int) -> Iterator[Treated]:
-        waiting: deque[tuple[list[Record], Future[tuple[list[Record | Removal], Treatment]]]] = deque()
-        # A plain fork would copy locks that threads of numerical libraries hold.
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-            try:
-                while (chunk := list(islice(records, CHUNK))) or waiting:
-                    if chunk:
-                        waiting.append((chunk, pool.submit(_treat, self.rules, chunk)))
-                    if not chunk or len(waiting) > 4 * processes:
-                        before, future = waiting.popleft()
-                        afters, counted = future.result()
-                        self.merge(counted)
-                        yield from map(Treated, before, afters)
-            finally:
-                pool.shutdown(cancel_futures=True)
+        chunks = iter(lambda: list(islice(records, CHUNK)), [])
+        if processes == 1 or self.rules.deidentify.model:  # which is loaded once
+            for before in chunks:
+                yield from map(Treated, before, self.apply(before))
+            return
+        for before, (afters, counted) in in_order(partial(_treat, self.rules), chunks, processes=processes):
+            self.merge(counted)
+            yield from map(Treated, before, afters)
 
 
-def _treat(rules: Rules, chunk: list[Record]) -> tuple[list[Record | Removal], Treatment]:
+def _treat(rules: Rules, records: list[Record]) -> tuple[list[Record | Removal], Treatment]:
     treatment = Treatment(rules)
-    return [treatment.apply(record).after for record in chunk], treatment
+    return treatment.apply(records), treatment
 
 
 def redactor(rules: Deidentification, key: bytes | None) -> Callable[[str], str]:

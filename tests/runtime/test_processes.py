@@ -1,0 +1,27 @@
+import operator
+from contextlib import closing
+
+import pytest
+
+from xinglin.runtime import processes
+from xinglin.runtime.processes import in_order
+
+
+@pytest.mark.parametrize("count", [0, 3, 40])
+@pytest.mark.parametrize("number", [1, 2])
+def test_results_come_in_order_with_their_chunks(count: int, number: int) -> None:
+    found = list(in_order(operator.neg, range(count), processes=number))
+    assert found == [(each, -each) for each in range(count)]
+
+
+def test_only_a_few_chunks_are_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "WORTHWHILE", 2)
+    chunks = iter(range(1000))
+    with closing(in_order(operator.neg, chunks, processes=2)) as results:
+        assert next(results) == (0, 0) and next(chunks) < 20
+
+
+def test_what_the_work_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "WORTHWHILE", 1)
+    with pytest.raises(ValueError, match="one"):
+        list(in_order(int, ["1", "one"], processes=2))
