@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
 
@@ -41,9 +41,13 @@ def per_sequence_attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
+    asked: Tensor | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
-    """query (1, heads, T, width), key and value (1, key-value heads, T, width) -> (1, T, heads, width)."""
+    """query (1, heads, T, width), key and value (1, key-value heads, T, width) -> (1, T, heads, width).
+
+    ``asked`` are the positions whose result is read, if not all; what other positions get may be 0.
+    """
     if packed.seen and key.shape[1] != query.shape[1]:  # no fast kernel takes both a mask and grouped heads
         key, value = (each.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for each in (key, value))
     grouped = key.shape[1] != query.shape[1]
@@ -56,33 +60,59 @@ def per_sequence_attention(
     options = {"dropout_p": dropout, "scale": scaling, "enable_gqa": grouped}
     if query.is_cuda:
         return _one_by_one(query, key, value, packed, sliding_window, options), None
+    skipped = _skipped(packed, asked) if asked is not None else None
     # On CPU, the backward pass in bf16 takes up to three times as long as in float32.
     precise = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
         wide = _one_by_one(
-            query.to(precise), key.to(precise), value.to(precise), packed, sliding_window, options
+            query.to(precise), key.to(precise), value.to(precise), packed, sliding_window, options, skipped
         )
     return wide.to(query.dtype), None
 
 
 def _one_by_one(
-    query: Tensor, key: Tensor, value: Tensor, packed: Packed, window: int | None, options: dict[str, Any]
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packed: Packed,
+    window: int | None,
+    options: dict[str, Any],
+    skipped: list[int] | None = None,
 ) -> Tensor:
     keys, values = _complete(key, packed), _complete(value, packed)
-    masks = packed.seen or (None,) * len(packed.lengths)
+    count = len(packed.lengths)
     pieces = []
-    for own, own_keys, own_values, seen in zip(
-        query.split(packed.lengths, dim=2), keys, values, masks, strict=True
+    for own, own_keys, own_values, seen, skip in zip(
+        query.split(packed.lengths, dim=2),
+        keys,
+        values,
+        packed.seen or (None,) * count,
+        skipped or (0,) * count,
+        strict=True,
     ):
-        mask = _mask(own.shape[2], own_keys.shape[2], window, query.device)
+        mask = _mask(own.shape[2] - skip, own_keys.shape[2], window, query.device)
         if seen is not None:
-            mask = seen if mask is None else seen & mask
-        pieces.append(
-            scaled_dot_product_attention(
-                own, own_keys, own_values, attn_mask=mask, is_causal=mask is None, **options
-            )
+            mask = seen[skip:] if mask is None else seen[skip:] & mask
+        found = scaled_dot_product_attention(
+            own[:, :, skip:], own_keys, own_values, attn_mask=mask, is_causal=mask is None, **options
         )
+        pieces.append(pad(found, (0, 0, skip, 0)) if skip else found)
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous()
+
+
+def _skipped(packed: Packed, asked: Tensor) -> list[int]:
+    """(S,) how many queries to leave out at the beginning of each sequence.
+
+    All before the first one asked for, if they are most of it: a mask, which the others then need, costs as much as
+    half of the plainly causal ones.
+    """
+    first = np.array(packed.lengths) - 1
+    places = asked.numpy()
+    owners = np.searchsorted(packed.boundaries.numpy(), places, side="right") - 1
+    np.minimum.at(first, owners, places - packed.boundaries.numpy()[owners])
+    return [
+        skip if 2 * skip > length else 0 for skip, length in zip(first.tolist(), packed.lengths, strict=True)
+    ]
 
 
 def _complete(states: Tensor, packed: Packed) -> list[Tensor]:

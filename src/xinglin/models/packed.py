@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from xinglin.data.packing import Packed
 from xinglin.models.attention import is_packing, packed_inputs
+from xinglin.models.last_layer import narrow_last_layer
 
 SLICE = 1024
 """Trained tokens whose logits exist at one time, at most."""
@@ -34,6 +35,7 @@ class PackedModel(nn.Module):
         super().__init__()
         self.model = model
         self.plain_head = self._head_is_plain()
+        self.narrow = narrow_last_layer(self.core)
 
     @property
     def core(self) -> PreTrainedModel:
@@ -64,20 +66,33 @@ class PackedModel(nn.Module):
         return results[0] if isinstance(want, str) else results
 
     def _pass(self, packed: Packed, wants: tuple[str, ...]) -> tuple[Tensor, ...]:
+        read_by_head = {"nll", "losses", "log_probs", "entropy"} & set(wants)
         with packed_inputs(self.core, packed) as inputs:
-            read_by_head = {"nll", "losses", "log_probs", "entropy"} & set(wants)
             if self.plain_head or not read_by_head:
-                states = self.core.base_model(**inputs).last_hidden_state[0]
-                hidden = states[packed.predictors]
-                found = self._read_hidden(hidden, packed, read_by_head) if read_by_head else {}
+                places = {}
+                if read_by_head or "hidden" in wants:
+                    places["hidden"] = packed.predictors
+                if {"last_hidden", "scores"} & set(wants):
+                    places["last_hidden"] = packed.last
+                found = self._hidden(inputs, places)
+                if read_by_head:
+                    found |= self._read_hidden(found["hidden"], packed, read_by_head)
             else:
                 states, logits = self._own_logits(inputs, packed)
-                hidden = states[packed.predictors]
                 found = _read_logits(logits, packed, set(wants))
-        found |= {"hidden": hidden, "last_hidden": states[packed.last]}
+                found |= {"hidden": states[packed.predictors], "last_hidden": states[packed.last]}
         if "scores" in wants:
             found["scores"] = read_scores(self.core.score, found["last_hidden"])
         return tuple(found[name] for name in wants)
+
+    def _hidden(self, inputs: dict[str, Any], places: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The last hidden states at ``places``, by their names."""
+        if not (self.narrow and is_packing(self.core)):
+            states = self.core.base_model(**inputs).last_hidden_state[0]
+            return {name: states[place] for name, place in places.items()}
+        read = torch.cat(list(places.values()))
+        states = self.core.base_model(**inputs, read=read).last_hidden_state[0]
+        return dict(zip(places, states.split([len(place) for place in places.values()]), strict=True))
 
     def _read_hidden(self, hidden: Tensor, packed: Packed, wants: set[str]) -> dict[str, Tensor]:
         head: Any = self.core.get_output_embeddings()
