@@ -25,7 +25,7 @@ _WARNS = (
     ("AGPL", "AGPL: a model served over a network may have to be published"),
     ("GPL", "GPL: what is derived from it may have to be published under the same terms"),
     ("NC", "for non-commercial use only"),
-    (UNKNOWN, "no licence: the rights are the authors', and the data must not be passed on"),
+    (UNKNOWN, "the rights are the authors', and the data must not be passed on"),
 )
 
 

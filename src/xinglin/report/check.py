@@ -76,7 +76,7 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     """What deserves a sentence of its own, most important first."""
     counted = totals(report)
     yield (
-        f"{len(report['files'])} files, {counted['rows_in']:,} rows: {counted['rows_used']:,} can be used, "
+        f"{len(report['files'])} file{'s' * (len(report['files']) != 1)}, {counted['rows_in']:,} rows: {counted['rows_used']:,} can be used, "
         f"{counted['rows_quarantined']:,} cannot"
     )
     for file in report["files"]:
@@ -104,7 +104,7 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         said = ", ".join(f"{count:,} {type}" for type, count in list(found.items())[:PERSONAL_FEW])
         yield f"personal data: {said}; `deidentify: {{mode: replace}}` puts placeholders there"
     for warning, paths in _licences(report).items():
-        yield f"licence: {warning}: {', '.join(paths[:4])}" + (
+        yield f"licence {warning}: {', '.join(paths[:4])}" + (
             f" and {len(paths) - 4} more" if len(paths) > 4 else ""
         )
 

@@ -183,3 +183,7 @@ def test_memory_of_a_record_is_bounded(find, monkeypatch):
     table = _Table(1000)
     arrays = [value for value in vars(table).values() if isinstance(value, np.ndarray)]
     assert sum(array.nbytes for array in arrays) / 1000 <= 300
+
+
+def test_nothing_has_no_copies() -> None:
+    assert find_duplicates([], Duplicates()).to_json()["clusters"] == 0

@@ -158,7 +158,7 @@ def find_duplicates(splits: Sequence[SplitFile], config: Duplicates) -> Clusters
     if config.near:
         rows = np.flatnonzero((exact == np.arange(len(exact))) & (table.grams >= LEAST_GRAMS))
         clusters = cluster_near(table.sketches, rows, exact, threshold=config.threshold)
-    held_out = np.repeat([split.held_out for split in splits], counts)
+    held_out = np.repeat(np.array([split.held_out for split in splits], bool), np.array(counts, int))
     kept = _best(clusters, held_out, table, config.keep)
     same_row = (table.origins == table.origins[kept]).all(axis=1) & (exact != exact[kept])
     kept = np.where(held_out | same_row, np.arange(len(kept)), kept)
