@@ -23,6 +23,7 @@ from xinglin.runtime.stage_run import StageRun
 from xinglin.runtime.units import bytes_text, seconds_text
 from xinglin.train.duration import forecast_seconds
 from xinglin.train.memory import Forecast, Shape, Work, flops, forecast
+from xinglin.train.mixing import facts_together
 from xinglin.train.rl.duration import rollout_seconds
 
 DEFAULT_BATCH = 32
@@ -160,8 +161,7 @@ def _time_text(seconds: Mapping[str, float]) -> str:
 def _facts(config: TrainingConfig, data: Artifact | str | None) -> Mapping[str, Any]:
     if not isinstance(data, Artifact):
         return {}
-    facts: Mapping[str, Any] = data.details["splits"].get(config.split, {})
-    return facts
+    return facts_together(config, data.details["splits"])
 
 
 def shape_of(config: TrainingConfig, run: StageRun) -> Shape | None:

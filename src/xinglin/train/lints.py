@@ -11,12 +11,12 @@ from xinglin.config.conversation import chat_sign
 from xinglin.config.mixing import MixingConfig
 from xinglin.config.parts import Freeze, Lora, Optimizer, TrainingConfig
 from xinglin.config.tiny import is_tiny
-from xinglin.data.mixture import expected_epochs
 from xinglin.data.shards import Shards
 from xinglin.errors import TrainingError
 from xinglin.runtime.artifact import Artifact
 from xinglin.runtime.stage_run import StageRun
 from xinglin.train.forecast import DEFAULT_BATCH
+from xinglin.train.mixing import expected_readings, facts_together
 from xinglin.train.schedule import warmup_steps
 
 LONG_WARMUP = 0.25
@@ -245,13 +245,13 @@ def foresee(config: TrainingConfig, run: StageRun) -> dict[str, str]:
     epochs = expected_readings(config, splits)
     split = splits.get(config.split, {})
     chat = is_chat(run.inputs.get(config.model or "base"))
-    steps = _expected_steps(config, splits, epochs)
+    steps = _expected_steps(config, facts_together(config, splits))
     if steps and config.max_steps and config.max_steps < steps:
         epochs = {name: times * config.max_steps / steps for name, times in epochs.items()}
         steps = config.max_steps
     facts = Facts(steps, split.get("records"), is_tiny(run.base), chat)
     found = [*lint(config, facts), *lint_readings(_mixed_in(config, epochs))]
-    lines = {"mix": ", ".join(f"{name} {times:.3g} times" for name, times in epochs.items())}
+    lines = {"mix": ", ".join(f"{name} {times:.3g}x" for name, times in epochs.items())}
     lines["warning" if len(found) == 1 else "warnings"] = "; ".join(map(str, found))
     return {label: text for label, text in lines.items() if text}
 
@@ -262,40 +262,16 @@ def is_chat(start: Artifact | str | None) -> bool:
     return model is not None and chat_sign(model) is not None
 
 
-def expected_readings(config: TrainingConfig, splits: Mapping[str, Any]) -> dict[str, float]:
-    """How often a stage will read each of several splits; {} if it reads one, or sizes are not known yet."""
-    mix = config.mix if isinstance(config, MixingConfig) else []
-    names = [config.split, *(mixed.split for mixed in mix)]
-    if not mix or not all(splits.get(name, {}).get("tokens") for name in names):
-        return {}
-    assert isinstance(config, MixingConfig)
-    if config.priority is not None:
-        times = [config.epochs, *(mixed.max_epochs or 1.0 for mixed in mix)]
-    else:
-        times = expected_epochs(
-            [splits[name]["tokens"] for name in names],
-            [config.own_share, *(mixed.share or 0.0 for mixed in mix)],
-            epochs=config.epochs,
-            most=[math.inf, *(mixed.max_epochs or math.inf for mixed in mix)],
-        )
-    return dict(zip(names, times, strict=True))
-
-
 def _mixed_in(config: TrainingConfig, epochs: Mapping[str, float]) -> dict[str, float]:
     return {split: times for split, times in epochs.items() if split != config.split}
 
 
-def _expected_steps(
-    config: TrainingConfig, splits: Mapping[str, Any], epochs: Mapping[str, float]
-) -> int | None:
-    split = splits.get(config.split, {})
+def _expected_steps(config: TrainingConfig, split: Mapping[str, Any]) -> int | None:
     if config.kind not in (*_SUPERVISED, "dpo") or not split.get("tokens"):
         return None
-
-    def per_epoch(facts: Mapping[str, Any]) -> float:
-        if config.batch_tokens:
-            return facts["tokens"] / config.batch_tokens
-        return facts["records"] / (config.batch_size or DEFAULT_BATCH)
-
-    mixed = sum(per_epoch(splits[name]) * times for name, times in _mixed_in(config, epochs).items())
-    return math.ceil(math.ceil(per_epoch(split)) * config.epochs + mixed)
+    per_epoch = (
+        split["tokens"] / config.batch_tokens
+        if config.batch_tokens
+        else split["records"] / (config.batch_size or DEFAULT_BATCH)
+    )
+    return math.ceil(math.ceil(per_epoch) * config.epochs)
