@@ -178,11 +178,12 @@ def test_known_copies_in_public_data(find, shared):
 
 def test_memory_of_a_record_is_bounded(find, monkeypatch):
     """What the table keeps of a record, whatever its length."""
-    from xinglin.data.copies.duplicates import _Table
+    from xinglin.data.copies.duplicates import SketchFile, _Table
 
-    table = _Table(1000)
+    with SketchFile() as sketches:
+        table = _Table(1000, sketches)
     arrays = [value for value in vars(table).values() if isinstance(value, np.ndarray)]
-    assert sum(array.nbytes for array in arrays) / 1000 <= 300
+    assert sum(array.nbytes for array in arrays) / 1000 <= 40
 
 
 def test_nothing_has_no_copies() -> None:

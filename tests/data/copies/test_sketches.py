@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xinglin.data.copies.fingerprints import Units, mixed
-from xinglin.data.copies.sketches import PLACES, band_size, cluster_near, join, similarity, sketch
+from xinglin.data.copies.sketches import PLACES, SketchFile, band_size, cluster_near, join, similarity, sketch
 
 
 def sets_of(*parts):
@@ -43,6 +43,21 @@ def test_bands_find_what_is_as_similar_as_the_threshold(threshold):
     size = band_size(threshold)
     assert 1 - (1 - threshold**size) ** (PLACES // size) >= 0.99
     assert size > 2
+
+
+def test_sketches_in_a_file_give_the_same_clusters():
+    generator = np.random.default_rng(4)
+    texts = [np.arange(100) + 5 * each for each in range(30)]
+    texts += [text[generator.random(100) > 0.05] for text in texts]
+    sketches = sketch(sets_of(*texts), count=len(texts))
+    rows = np.arange(len(texts))
+    with SketchFile() as file:
+        file.append(sketches[:7])
+        file.append(sketches[7:])
+        assert (file[rows[::-1]] == sketches[::-1]).all()
+        found = cluster_near(file, rows, rows, threshold=0.8)
+    assert (found == cluster_near(sketches, rows, rows, threshold=0.8)).all()
+    assert len(set(found.tolist())) < len(rows)
 
 
 def test_clusters_are_those_of_brute_force_away_from_the_threshold():

@@ -1,10 +1,10 @@
 """Copies of records, exact and near, within and across sources and splits.
 
-One pass over the splits keeps a 128-bit hash and a sketch of every record, about 300 bytes; no text stays in
-memory. Records with equal hashes, or whose sketches are similar enough, form a cluster, and of each cluster one is
-kept. A split that is held out wins over one that is trained on and is itself never changed; then the sources count
-in the order in which they are named. Records of one row, such as the turns of a dialogue with ever longer history,
-are no near duplicates of one another.
+One pass over the splits keeps a 128-bit hash of every record in memory, and in a temporary file its sketch of 256
+bytes; no text stays. Records with equal hashes, or whose sketches are similar enough, form a cluster, and of each
+cluster one is kept. A split that is held out wins over one that is trained on and is itself never changed; then the
+sources count in the order in which they are named. Records of one row, such as the turns of a dialogue with ever longer
+history, are no near duplicates of one another.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from pydantic import Field
 
 from xinglin.config.base import Config
 from xinglin.data.copies.fingerprints import compared, fold
-from xinglin.data.copies.sketches import PLACES, cluster_near, sketch
+from xinglin.data.copies.sketches import SketchFile, cluster_near, sketch
 from xinglin.data.records import Origin, Record, texts
 from xinglin.data.removal import Removal
 
@@ -148,16 +148,17 @@ def find_duplicates(splits: Sequence[SplitFile], config: Duplicates) -> Clusters
     from xinglin.data.splits import read_split  # loads transformers, which a recipe's check does not need
 
     counts = [_lines(split.path) for split in splits]
-    table = _Table(sum(counts))
-    for split in splits:
-        for chunk in chunks(read_split(split.path)):
-            table.add(chunk, config)
-    starts = np.cumsum([0, *counts])
-    exact = _equal(table.keys)
-    clusters = exact
-    if config.near:
-        rows = np.flatnonzero((exact == np.arange(len(exact))) & (table.grams >= LEAST_GRAMS))
-        clusters = cluster_near(table.sketches, rows, exact, threshold=config.threshold)
+    with SketchFile() as sketches:
+        table = _Table(sum(counts), sketches)
+        for split in splits:
+            for chunk in chunks(read_split(split.path)):
+                table.add(chunk, config)
+        starts = np.cumsum([0, *counts])
+        exact = _equal(table.keys)
+        clusters = exact
+        if config.near:
+            rows = np.flatnonzero((exact == np.arange(len(exact))) & (table.grams >= LEAST_GRAMS))
+            clusters = cluster_near(sketches, rows, exact, threshold=config.threshold)
     held_out = np.repeat(np.array([split.held_out for split in splits], bool), np.array(counts, int))
     kept = _best(clusters, held_out, table, config.keep)
     same_row = (table.origins == table.origins[kept]).all(axis=1) & (exact != exact[kept])
@@ -170,9 +171,9 @@ def find_duplicates(splits: Sequence[SplitFile], config: Duplicates) -> Clusters
 class _Table:
     """What is kept of every record."""
 
-    def __init__(self, count: int):
+    def __init__(self, count: int, sketches: SketchFile):
         self.keys = np.zeros((count, 2), np.uint64)
-        self.sketches = np.empty((count, PLACES), np.uint16)
+        self.sketches = sketches
         self.grams = np.zeros(count, np.int32)
         self.lengths = np.zeros(count, np.int32)
         self.origins = np.zeros((count, 2), np.int32)
@@ -193,7 +194,7 @@ class _Table:
         if config.near:
             grams = folded.units().grams(NGRAM)
             self.grams[rows] = np.bincount(grams.owners, minlength=len(said))
-            self.sketches[rows] = sketch(grams, count=len(said))
+            self.sketches.append(sketch(grams, count=len(said)))
 
 
 def _numbers(keys: list[bytes], said: list[str], first: int) -> NDArray[np.uint64]:

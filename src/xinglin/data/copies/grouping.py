@@ -1,6 +1,7 @@
 """Which records belong together, and splits that do not part them."""
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,8 +27,8 @@ def group(
     Args:
         clusters: (records,) the cluster of each, any numbers.
     """
-    rows: list[int] = []
-    named: dict[str, list[int]] = {key: [] for key in keys}
+    rows = array("Q")
+    named = {key: array("Q") for key in keys}
     origin, row = None, -1
     for record in records:
         row += record.origin != origin
@@ -36,11 +37,11 @@ def group(
         for key, values in named.items():
             values.append(_name(record.meta, key))
     groups = np.arange(len(rows))
-    groups = join(groups, *_equal(np.array(rows, np.uint64)))
+    groups = join(groups, *_equal(np.asarray(rows)))
     if clusters is not None:
         groups = join(groups, *_equal(clusters.astype(np.uint64)))
     for values in named.values():
-        names = np.array(values, np.uint64)
+        names = np.asarray(values)
         groups = join(groups, *_equal(names, np.flatnonzero(names)))
     return groups
 

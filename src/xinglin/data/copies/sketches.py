@@ -5,7 +5,10 @@ share of equal places in two sketches estimates the Jaccard similarity of the tw
 hashed into one place and not into all of them, so a sketch costs hardly more than reading the text.
 """
 
+import mmap
+import tempfile
 from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +28,39 @@ _FACTORS = mixed(np.arange(2 * PLACES, dtype=np.uint64)) | np.uint64(1)
 _WINDOW = 16
 """Neighbours in a bucket that a text is compared with: a bucket of many that only share a template stays cheap."""
 _PAIRS = 1 << 13
+_ROWS = 1 << 16
+"""Sketches that are read at a time."""
 
 Sketches = NDArray[np.uint16]
 Numbers = NDArray[np.int64]
+
+
+class SketchFile:
+    """The sketches of many texts in a file without a name: in memory are only those being read. A context manager."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115, closed by __exit__
+        self._map: mmap.mmap | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._map:
+            self._map.close()
+        self._file.close()
+
+    def append(self, sketches: Sketches) -> None:
+        """Add those of further texts; all are added before the first is read."""
+        self._file.write(sketches.tobytes())
+
+    def __getitem__(self, rows: Numbers) -> Sketches:
+        if self._map is None:
+            self._file.flush()
+            self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        found: Sketches = np.frombuffer(self._map, np.uint16).reshape(-1, PLACES)[rows]
+        self._map.madvise(mmap.MADV_DONTNEED)
+        return found
 
 
 def sketch(grams: Units, *, count: int) -> Sketches:
@@ -56,7 +89,7 @@ def sketch(grams: Units, *, count: int) -> Sketches:
     return (table >> np.uint32(1)).astype(np.uint16).reshape(count, PLACES)
 
 
-def similarity(sketches: Sketches, left: Numbers, right: Numbers) -> NDArray[np.float64]:
+def similarity(sketches: Sketches | SketchFile, left: Numbers, right: Numbers) -> NDArray[np.float64]:
     """The estimated Jaccard similarity of the texts ``left[i]`` and ``right[i]``."""
     parts = [
         (sketches[left[at : at + _PAIRS]] == sketches[right[at : at + _PAIRS]]).mean(axis=1)
@@ -73,7 +106,9 @@ def band_size(threshold: float) -> int:
     return 1
 
 
-def cluster_near(sketches: Sketches, rows: Numbers, clusters: Numbers, *, threshold: float) -> Numbers:
+def cluster_near(
+    sketches: Sketches | SketchFile, rows: Numbers, clusters: Numbers, *, threshold: float
+) -> Numbers:
     """``clusters`` (the smallest row of the cluster of each) with near duplicates among ``rows`` joined.
 
     Locality-sensitive hashing: texts that agree in all places of a band are candidates, and joined if their
@@ -102,12 +137,14 @@ def join(clusters: Numbers, left: Numbers, right: Numbers) -> Numbers:
     return clusters
 
 
-def _band(sketches: Sketches, rows: Numbers, start: int, size: int) -> Hashes:
+def _band(sketches: Sketches | SketchFile, rows: Numbers, start: int, size: int) -> Hashes:
     """A hash of the places of one band, for each of ``rows``."""
-    band = np.zeros(len(rows), np.uint64)
-    for place in range(start, start + size):
-        band = mixed(band + sketches[rows, place])
-    return band
+    bands = np.zeros(len(rows), np.uint64)
+    for at in range(0, len(rows), _ROWS):
+        part = sketches[rows[at : at + _ROWS]]
+        for place in range(start, start + size):
+            bands[at : at + _ROWS] = mixed(bands[at : at + _ROWS] + part[:, place])
+    return bands
 
 
 def _neighbours(band: Hashes) -> Iterator[tuple[Numbers, Numbers]]:
