@@ -113,7 +113,7 @@ def test_interrupted_while_streaming_is_uninterrupted(stages, stop_after):
         "epochs": 2,
         "stream": True,
         "part_bytes": 2000,
-        "mix": [{"split": "general", "share": 0.25}],
+        "mix": [{"split": "general", "share": 0.25, "max_epochs": 1.5}],
         "documents": "contiguous",
     }
     whole = stages.run("pretrain", settings, name="whole")
