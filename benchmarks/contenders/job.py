@@ -16,7 +16,7 @@ class Job:
     def __init__(self) -> None:
         self.folder = Path(sys.argv[1])
         self.setting = sys.argv[2]
-        facts = json.loads((self.folder / "job.json").read_text(encoding="utf-8"))
+        self.facts = facts = json.loads((self.folder / "job.json").read_text(encoding="utf-8"))
         self.task: str = facts["task"]
         self.rows_per_step: int = facts["rows_per_step"]
         self.rl: dict[str, int] = facts["rl"]
