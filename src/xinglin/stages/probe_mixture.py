@@ -91,6 +91,7 @@ def plan(config: Config, run: StageRun) -> dict[str, str]:
 
 def run(config: Config, run: StageRun) -> Outcome:
     """A model and two splits in; losses by share, the curves through them, and the share that they advise out."""
+    from xinglin.train import processes
     from xinglin.train.corpus import Reading
     from xinglin.train.mixture_probe import Probe, run_share, settings_of_a_run
 
@@ -109,7 +110,7 @@ def run(config: Config, run: StageRun) -> Outcome:
         "runs": runs,
         **_conclude(runs, tolerance=config.tolerance),
     }
-    report.plot(found, run.out / PLOT)
+    processes.by_first(lambda: report.plot(found, run.out / PLOT))
     proposal = found["proposal"]
     metrics = {}
     if proposal:

@@ -58,13 +58,16 @@ def run_share(probe: Probe, run: StageRun, share: float, *, from_start: bool) ->
     domain, general = probe.readings
     readings = [replace(domain, share=share), replace(general, share=1 - share)]
     found = {"share": share, **_trained(probe, inner, readings, from_start=from_start)}
-    processes.wait()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    atomic.write_text(inner.out / RESULT, json.dumps(found))
-    shutil.rmtree(inner.scratch, ignore_errors=True)
+    processes.by_first(lambda: _keep(found, inner))
     return found
+
+
+def _keep(found: Row, run: StageRun) -> None:
+    atomic.write_text(run.out / RESULT, json.dumps(found))
+    shutil.rmtree(run.scratch)
 
 
 def _trained(probe: Probe, run: StageRun, readings: list[Reading], *, from_start: bool) -> Row:
