@@ -33,7 +33,8 @@ def main() -> None:
 
     workflow.get_dataset = prepared
     try:
-        run_exp({**arguments(job), "dataset": ",".join(job.facts["datasets"])}, callbacks=[])
+        asked = {"dataset": ",".join(job.facts["datasets"]), "cutoff_len": 4096}
+        run_exp({**arguments(job), **asked}, callbacks=[])
     except Prepared:
         job.report()
 
