@@ -141,7 +141,7 @@ def test_licences_are_read_from_pages_beside_the_data(tmp_path: Path) -> None:
     assert found == ["cc-by-nc-4.0", None, "GPL", "GPL"]
     warned = [licences.warning(name) for name in ("Apache-2.0", *found)]
     assert [bool(warning) for warning in warned] == [False, True, True, True, True]
-    assert "non-commercial" in (warned[1] or "") and "no licence" in (warned[2] or "")
+    assert "non-commercial" in (warned[1] or "") and "must not be passed on" in (warned[2] or "")
 
 
 def test_the_detectors_are_measured_by_a_command() -> None:

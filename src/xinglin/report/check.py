@@ -74,10 +74,10 @@ def table(report: Mapping[str, Any]) -> "Table":
 
 def lines(report: Mapping[str, Any]) -> Iterator[str]:
     """What deserves a sentence of its own, most important first."""
-    counted = totals(report)
+    counted, files = totals(report), len(report["files"])
     yield (
-        f"{len(report['files'])} file{'s' * (len(report['files']) != 1)}, {counted['rows_in']:,} rows: {counted['rows_used']:,} can be used, "
-        f"{counted['rows_quarantined']:,} cannot"
+        f"{files} {'file' if files == 1 else 'files'}, {counted['rows_in']:,} rows: {counted['rows_used']:,} can be "
+        f"used, {counted['rows_quarantined']:,} cannot"
     )
     for file in report["files"]:
         for reason in file["reasons"]:
