@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--llamafactory", metavar="PYTHON", help="of LLaMA-Factory's environment")
     parser.add_argument("--datajuicer", metavar="PYTHON", help="of data-juicer's environment")
     arguments = parser.parse_args()
-    SCRIPTS.update({OURS: "data_ours.py", FACTORY: "data_llamafactory.py", JUICER: "data_juicer.py"})
+    SCRIPTS.update({OURS: "data_ours.py", FACTORY: "data_llamafactory.py", JUICER: "with_data_juicer.py"})
     pythons = {OURS: sys.executable, FACTORY: arguments.llamafactory, JUICER: arguments.datajuicer}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,6 +1,6 @@
 """data-juicer on the job ``clean`` of ``data.py``.
 
-    PYTHON_OF_DATA_JUICER benchmarks/contenders/data_juicer.py FOLDER SETTING
+    PYTHON_OF_DATA_JUICER benchmarks/contenders/with_data_juicer.py FOLDER SETTING
 
 Its operators that come closest to xinglin's standard cleaning, and its MinHash search with the same n-grams, values
 and threshold. Timed: from the file to the last operator, without imports, which operators do when they are first run:
