@@ -29,6 +29,7 @@ def test_every_contender_has_a_script(monkeypatch):
     assert all(set(rows) == set(training.CONTENDERS) for rows in training.ROWS.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["sft", "ppo"])
 def test_ours_runs_what_was_prepared(task, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)

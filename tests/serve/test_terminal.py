@@ -185,6 +185,18 @@ class Tty:
         self.seen = ""
         self.decode = codecs.getincrementaldecoder("utf-8")().decode
 
+    def insist(self, keys: str, text: str) -> None:
+        """Type until ``text`` appears: input() prints its prompt a moment before it waits for keys, and a signal
+        between the two may be lost."""
+        for _ in range(5):
+            self.type(keys)
+            try:
+                self.expect(text, seconds=3.0)
+            except AssertionError:
+                continue
+            return
+        self.expect(text)
+
     def expect(self, text: str, *, seconds: float = 15.0) -> str:
         """Read until ``text`` appears; returns what came before it, and goes on after it."""
         end = time.monotonic() + seconds
@@ -248,10 +260,7 @@ class TestTty:
         chat.type("what did I say\n")
         chat.expect("one\r\n")
         chat.expect("> ")
-        # input() prints its prompt a moment before it waits for keys; a signal between the two is seen later.
-        time.sleep(0.3)
-        chat.type("\x03")
-        chat.expect("/exit leaves")
+        chat.insist("\x03", "/exit leaves")
         chat.expect("> ")
         chat.type("/exit\n")
         assert chat.exit_code() == 0

@@ -145,7 +145,7 @@ def test_both_references_of_dpo_train_alike(stages, sft_weight):
 
 
 def test_what_makes_no_sense_is_refused(stages):
-    with pytest.raises(TrainingError, match="holds no preferences"):
+    with pytest.raises(DataError, match="holds conversations; name a split of preferences"):
         stages.run("dpo", {**SMALL, "model": "base", "split": "train"})
     with pytest.raises(
         DataError, match=r"holds preferences; set preferences: chosen .* or preferences: hindsight"
