@@ -28,7 +28,7 @@ _FACTORS = mixed(np.arange(2 * PLACES, dtype=np.uint64)) | np.uint64(1)
 _WINDOW = 16
 """Neighbours in a bucket that a text is compared with: a bucket of many that only share a template stays cheap."""
 _PAIRS = 1 << 13
-_ROWS = 1 << 16
+_ROWS = 1 << 14
 """Sketches that are read at a time."""
 
 Sketches = NDArray[np.uint16]
