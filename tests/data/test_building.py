@@ -41,7 +41,7 @@ def write(path: Path, rows: list[Any]) -> str:
 
 def build(folder: Path, splits: dict[str, Any], *, processes: int = 1, **rules: Any) -> Built:
     for name in ("out", "scratch"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
     parsed = {name: Split.model_validate(split) for name, split in splits.items()}
     builder = Builder(
         Rulebook(**rules),
@@ -162,3 +162,11 @@ def test_off_means_that_nothing_is_looked_for(tmp_path, messy):
     built = build(tmp_path / "a", messy, deidentify=off, duplicates=off, leaks=off)
     assert built.report == {}
     assert Deidentification(mode="off").mode == "off"
+
+
+def test_what_a_killed_stage_wrote_is_not_there_twice(tmp_path, messy):
+    build(tmp_path / "a", messy, **STRICT)
+    once = {path.name: path.read_bytes() for path in (tmp_path / "a" / "out").iterdir()}
+    build(tmp_path / "a", messy, **STRICT)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "a" / "out").iterdir()} == once
+    assert len(lines(tmp_path / "a", "quarantine")) == 2

@@ -124,8 +124,8 @@ class Quarantine:
 
     def __init__(self, path: Path, *, redact: Callable[[str], str] | None = None):
         self.redact = redact or (lambda text: text)
-        # One write per row: what was quarantined before a crash is on disk.
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        # A stage that was killed reads everything again: what it wrote then must not be counted twice.
+        self._file = path.open("w", encoding="utf-8")
 
     def add(self, *, file: str, row: int, reason: str, detail: str, raw: Any) -> None:
         """``raw`` is the text of the row, or its value; what is kept of it ends after 2,000 characters."""
