@@ -93,7 +93,7 @@ def main() -> None:
         prepare(folder, arguments.task, found, arguments.data)
         contenders = {
             "import": [(OURS, "import"), (FACTORY, "import"), (OURS, "chain")],
-            "clean": [(OURS, "clean"), (JUICER, "clean")],
+            "clean": [(OURS, "clean"), (JUICER, "clean"), (OURS, "copies"), (JUICER, "copies")],
             "all": [(OURS, "check"), (OURS, "chain")],
         }[arguments.task]
         present = [each for each in contenders if pythons[each[0]]]

@@ -6,6 +6,7 @@
 ``chain``    the same, and cleaned, looked through for personal data, copies and leaks, copies removed
 ``build``    the chain up to the finished splits, which is all but the tokens
 ``clean``    cleaned and copies removed, nothing else
+``copies``   copies removed, nothing else
 ``check``    ``xinglin data check``
 
 Timed: all of it in one process, without imports and loading the tokenizer.
@@ -19,12 +20,14 @@ from typing import Any
 from job import Job
 
 OFF = {"mode": "off"}
-CLEAN = {"clean": "standard", "duplicates": {"mode": "remove"}}
+COPIES = {"duplicates": {"mode": "remove"}}
+CLEAN = {"clean": "standard", **COPIES}
 RULES: dict[str, dict[str, Any]] = {
     "import": {"deidentify": OFF, "duplicates": OFF, "leaks": OFF},
     "chain": CLEAN,
     "build": CLEAN,
     "clean": {**CLEAN, "deidentify": OFF, "leaks": OFF},
+    "copies": {**COPIES, "deidentify": OFF, "leaks": OFF},
 }
 
 
