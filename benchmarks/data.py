@@ -212,14 +212,14 @@ def write_rows(path: Path, size: int) -> None:
     sentences = ["".join(generator.choices(words, k=12)) + "。" for _ in range(50_000)]
     array = path.suffix == ".json"
     written = 0
-    with path.open("w", encoding="utf-8") as file:
-        file.write("[\n" if array else "")
+    with path.open("wb") as file:
+        file.write(b"[\n" if array else b"")
         while written < size:
             said = generator.choices(sentences, k=13)
             row = {"instruction": "".join(said[:3]), "input": "", "output": "".join(said[3:])}
             text = (",\n" if array and written else "") + json.dumps(row, ensure_ascii=False)
-            written += file.write(text if array else text + "\n") * 3
-        file.write("\n]\n" if array else "")
+            written += file.write((text if array else text + "\n").encode())
+        file.write(b"\n]\n" if array else b"")
 
 
 if __name__ == "__main__":
