@@ -46,6 +46,8 @@ def found_by_rules(text: str, *, types: frozenset[str], asked: int | None = None
     Args:
         asked: what ``foreseen`` says of ``text``, where that is known.
     """
+    if asked == 0:
+        return []
     text = narrowed(text)
     pieces = _pieces(text) if asked is None else [(0, text, asked)]
     return [

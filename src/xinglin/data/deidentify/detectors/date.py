@@ -57,13 +57,16 @@ _FORMS = tuple(
         rf"(?<![A-Za-z]){_NAME},?\s(?:of )?{_Y4}(?!\d)",
     )
 )
+_NUMBER_FIRST = (*_FORMS[:-3], _FORMS[-2])
+"""The others look at every letter, and find nothing where the hint of a name before a number does not."""
 _ORDER = "〇一二三四五六七八九"
 _LEAP = 2020
 """Stands in for a year that is not said, so that the 29th of February can be one."""
 
 
 def find(text: str) -> Iterator[Span]:
-    for form in _FORMS:
+    named = HINTS[3].search(text)
+    for form in _FORMS if named else _NUMBER_FIRST:
         for match in form.finditer(text):
             if _read(match) is not None:
                 yield Span("date", *match.span())
