@@ -70,6 +70,10 @@ class Found(NamedTuple):
         return sum(len(text.encode()) for record in self.records for text in texts(record)) / 1e6
 
 
+OF_DATA = {OURS: "data_ours.py", FACTORY: "data_llamafactory.py", JUICER: "with_data_juicer.py"}
+"""The scripts of this benchmark, in ``contenders/``."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -81,7 +85,7 @@ def main() -> None:
     parser.add_argument("--llamafactory", metavar="PYTHON", help="of LLaMA-Factory's environment")
     parser.add_argument("--datajuicer", metavar="PYTHON", help="of data-juicer's environment")
     arguments = parser.parse_args()
-    SCRIPTS.update({OURS: "data_ours.py", FACTORY: "data_llamafactory.py", JUICER: "with_data_juicer.py"})
+    SCRIPTS.update(OF_DATA)
     pythons = {OURS: sys.executable, FACTORY: arguments.llamafactory, JUICER: arguments.datajuicer}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

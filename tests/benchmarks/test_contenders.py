@@ -22,10 +22,11 @@ def test_a_script_parses_and_says_what_it_measures(script):
 
 def test_every_contender_has_a_script(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    training = importlib.import_module("training")
+    training, data = importlib.import_module("training"), importlib.import_module("data")
     named = {name for contenders in training.CONTENDERS.values() for name, _ in contenders}
     assert named | {"xinglin"} == set(training.SCRIPTS)
-    assert {*training.SCRIPTS.values(), "job.py"} == {path.name for path in training.FOLDER.glob("*.py")}
+    scripts = {*training.SCRIPTS.values(), *data.OF_DATA.values(), "job.py"}
+    assert scripts == {path.name for path in training.FOLDER.glob("*.py")}
     assert all(set(rows) == set(training.CONTENDERS) for rows in training.ROWS.values())
 
 
