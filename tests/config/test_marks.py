@@ -132,7 +132,8 @@ def test_a_kind_that_only_reading_tells_is_left_to_the_run(tmp_path):
         f"  {kind}: {{kind: {kind}, split: unknown, data: stage:more}}\n" for kind in ("sft", "dpo")
     )
     path.write_text(DATA + KINDS.replace("RECIPE", str(path)) + stages, encoding="utf-8")
-    load_recipe(path)
+    recipe = load_recipe(path)
+    assert [recipe.stages[kind].config.split for kind in ("sft", "dpo")] == ["unknown", "unknown"]
 
 
 def test_the_kinds_of_the_samples_are_those_of_their_rows(tmp_path):

@@ -232,10 +232,13 @@ def test_no_window_holds_more_requests_or_tokens():
 def test_what_was_not_used_is_free_again():
     async def run():
         limits = Limits(tokens=10, window_seconds=30.0)
-        limits.settle(await limits.enter(9), 1)
-        await asyncio.wait_for(limits.enter(9), 1)
+        entry = await limits.enter(9)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(limits.enter(9), 0.05)
+        limits.settle(entry, 1)
+        return await asyncio.wait_for(limits.enter(9), 1)
 
-    asyncio.run(run())
+    assert asyncio.run(run()).tokens == 9
 
 
 def test_a_pause_holds_everybody():

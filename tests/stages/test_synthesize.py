@@ -232,13 +232,13 @@ def test_settings_that_are_refused(server, options, message):
         synthesize.Config.model_validate({"kind": "synthesize", **settings(server, **options)})
 
 
-@pytest.mark.parametrize("options", [{"local": True}, {}])
-def test_what_may_leave(server, options):
-    endpoint = {"base_url": REMOTE, "model": "m", **options}
-    rules = {} if options else {"mode": "replace"}
-    synthesize.Config.model_validate(
-        {"kind": "synthesize", **settings(server, endpoint=endpoint, deidentify=rules)}
+@pytest.mark.parametrize(("local", "mode"), [(True, "report"), (False, "replace")])
+def test_what_may_leave(server, local, mode):
+    endpoint = {"base_url": REMOTE, "model": "m", "local": local}
+    config = synthesize.Config.model_validate(
+        {"kind": "synthesize", **settings(server, endpoint=endpoint, deidentify={"mode": mode})}
     )
+    assert (config.endpoint.is_local, config.deidentify.mode) == (local, mode)
 
 
 def planned(stages, server, **options):

@@ -13,6 +13,7 @@ import pytest
 from synthesis_toys import Workshop, document, talk
 
 from chat_server import ChatServer, cut_json, disconnect, error, last_user, serving, wrong_schema
+from xinglin import plugins
 from xinglin.data.deidentify import Deidentification
 from xinglin.data.records import texts
 from xinglin.endpoint import Caps
@@ -191,7 +192,7 @@ def test_nothing_personal_leaves_through_the_gate(workshop, monkeypatch, task):
     workshop.server.answer = lambda body: "您好，我的电话是13812345679，请问发烧几天了？有没有咳嗽？"
     workshop.make(task | {"tries": 1}, [PERSONAL])
     sent = "\n".join(json.dumps(body, ensure_ascii=False) for body in workshop.server.bodies)
-    assert (workshop.server.requests and "布洛芬" in sent) or "发烧" in sent
+    assert workshop.server.requests and ("布洛芬" in sent or "发烧" in sent)
     assert not [canary for canary in [*CANARIES, "13812345679"] if canary in sent]
     kept = "\n".join(path.read_text("utf-8") for path in workshop.folder.glob("*.jsonl"))
     assert not [canary for canary in CANARIES if canary in kept]
@@ -230,5 +231,7 @@ def test_our_prompts_pass_the_gate_as_they_are(monkeypatch):
 
 def test_every_prompt_is_there_in_both_languages():
     folder = Path(sys.modules["xinglin.synthesis"].__path__[0])
-    for path in (folder / "prompts").glob("*.yaml"):
-        assert all(set(wording) == set(LANGUAGES) for wording in packaged(f"prompts/{path.name}").values())
+    found = {path.stem for path in (folder / "prompts").glob("*.yaml")}
+    assert found >= set(plugins.names("xinglin.synthesis.tasks"))
+    for name in found:
+        assert all(set(wording) == set(LANGUAGES) for wording in packaged(f"prompts/{name}.yaml").values())

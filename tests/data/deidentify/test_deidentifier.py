@@ -231,9 +231,18 @@ def test_the_longer_span_wins_then_the_smaller_rank() -> None:
     assert resolve([(Span("a", 0, 4), 1), (Span("b", 0, 4), 0)]) == [Span("b", 0, 4)]
 
 
-@given(st.text(max_size=60), st.sampled_from(["placeholder", "surrogate"]))
-def test_any_text_is_taken(text: str, style: str) -> None:
-    replaced(text, style=style)
+@given(
+    before=st.text(max_size=40),
+    after=st.text(max_size=40),
+    style=st.sampled_from(["placeholder", "surrogate"]),
+)
+def test_in_any_text_what_is_found_goes_and_the_rest_stays(before: str, after: str, style: str) -> None:
+    text = f"{before}，电话13800138000。{after}"
+    spans = Deidentifier(Deidentification(), key=KEY).scan(text)
+    assert "phone" in [span.type for span in spans]
+    changed = replaced(text, style=style)
+    assert "13800138000" not in changed
+    assert changed.startswith(text[: spans[0].start]) and changed.endswith(text[spans[-1].end :])
 
 
 def test_every_detector_can_invent_what_it_finds() -> None:
