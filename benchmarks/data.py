@@ -9,9 +9,9 @@
 ``growth``   1, 4 and 16 times ``--mib`` of generated rows, as a JSON array and as JSON Lines
 
 A useful MB is one of text (UTF-8) in the rows that xinglin uses: neither keys nor rows that are quarantined. All
-have one process, one thread, the same tokenizer (32,000 tokens, text cut as Qwen's does), a limit of 4,096 tokens,
-which next to no row reaches, and an empty cache; they take turns, and the best of ``--repeats`` runs
-counts. The peers run in environments of their own (docs/performance.md) and are left out without.
+have one process, one thread, the same tokenizer (32,000 tokens, text cut as Qwen's does), a limit of tokens that no
+row reaches, and an empty cache; they take turns, and the best of ``--repeats`` runs counts. The peers run in
+environments of their own (docs/performance.md) and are left out without.
 """
 
 import argparse

@@ -64,7 +64,7 @@ def build(job: Job, *, tokens: bool) -> Callable[[], object]:
             for part in parts
         }
         if tokens:
-            tokenise_splits(out, tokenizer, facts, max_tokens=4096, policy="split")
+            tokenise_splits(out, tokenizer, facts, max_tokens=1 << 16, policy="split")
 
     return work
 
