@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from xinglin import plugins
 from xinglin.data.cleaning import Clean, Cleaning
 from xinglin.data.filters import PACKAGE
-from xinglin.data.records import Conversation, Document, Message, Origin, Question
+from xinglin.data.records import Conversation, Document, Message, Origin, Question, Rating
 from xinglin.data.removal import Removal
 
 ORIGIN = Origin("rows.jsonl", 1)
@@ -78,10 +78,19 @@ def test_every_kind_passes_through() -> None:
     assert Cleaning(Clean()).apply(question) is question
 
 
+def test_ratings_are_judged_and_a_bad_one_may_be_so() -> None:
+    removal = Cleaning(Clean()).apply(Rating(BAD.messages, ORIGIN))
+    assert isinstance(removal, Removal) and removal.reason == "disclaimer"
+    bad = Rating(BAD.messages, ORIGIN, good=False)
+    assert Cleaning(Clean()).apply(bad) is bad
+
+
 @pytest.mark.parametrize("name", plugins.names(PACKAGE))
 def test_filters_fit_their_contract(name: str) -> None:
     module = plugins.load(PACKAGE, name)
-    assert set(module.KINDS) <= {"document", "conversation", "preference", "question"} and module.KINDS
+    assert (
+        set(module.KINDS) <= {"document", "conversation", "preference", "rating", "question"} and module.KINDS
+    )
     assert isinstance(module.STANDARD, bool)
     assert module.Settings()
     assert all(field.description for field in module.Settings.model_fields.values())

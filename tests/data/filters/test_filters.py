@@ -4,7 +4,7 @@ import pytest
 
 from xinglin import plugins
 from xinglin.data.filters import PACKAGE, exchanges, learned
-from xinglin.data.records import Conversation, Document, Message, Origin, Preference, Record
+from xinglin.data.records import Conversation, Document, Message, Origin, Preference, Rating, Record, ToolCall
 
 ORIGIN = Origin("rows.jsonl", 1)
 LONG = "建议您到正规医院的消化内科做胃镜检查，明确是否有溃疡，平时少吃辛辣刺激的食物，注意休息。"
@@ -12,6 +12,10 @@ LONG = "建议您到正规医院的消化内科做胃镜检查，明确是否有
 
 def conversation(answer: str, question: str = "我最近胃不舒服，应该怎么办？") -> Conversation:
     return Conversation((Message("user", question), Message("assistant", answer)), ORIGIN)
+
+
+def rating(answer: str, *, good: bool) -> Rating:
+    return Rating(conversation(answer).messages, ORIGIN, good=good)
 
 
 def judged(name: str, record: Record, **settings: object) -> str | None:
@@ -71,11 +75,13 @@ def test_removed(name: str, answer: str) -> None:
     detail = judged(name, conversation(answer))
     assert detail
     assert judged(name, Preference(conversation("").messages[:1], answer, answer, ORIGIN))
+    assert judged(name, rating(answer, good=True)) == detail
 
 
 @pytest.mark.parametrize(("name", "answer"), KEPT)
 def test_kept(name: str, answer: str) -> None:
     assert judged(name, conversation(answer)) is None
+    assert judged(name, rating(answer, good=True)) is None
 
 
 @pytest.mark.parametrize(
@@ -84,6 +90,26 @@ def test_kept(name: str, answer: str) -> None:
 def test_a_worse_answer_may_be_bad(name: str) -> None:
     bad = next(answer for each, answer in REMOVED if each == name)
     assert judged(name, Preference(conversation("").messages[:1], LONG, bad, ORIGIN)) is None
+    assert judged(name, rating(bad, good=False)) is None
+
+
+def test_a_bad_answer_is_still_one_that_can_be_read() -> None:
+    assert judged("encoding_junk", rating("锟斤拷锟斤拷多休息", good=False))
+    assert judged("length", rating("长" * 20_001, good=False))
+    assert judged("empty", rating(" ", good=False)) and not judged("empty", rating("好", good=False))
+
+
+def test_calls_are_no_short_or_empty_answers() -> None:
+    calls = (ToolCall("price", {"drug": "布洛芬"}),)
+    asked, called = Message("user", "布洛芬多少钱？"), Message("assistant", "", tool_calls=calls)
+    records: list[Record] = [kind((asked, called), ORIGIN) for kind in (Conversation, Rating)]
+    records.append(Preference((asked,), "", LONG, ORIGIN, chosen_calls=calls))
+    records.append(Preference((asked,), LONG, "", ORIGIN, rejected_calls=calls))
+    records.append(Preference((asked, called, Message("tool", "")), LONG, "不知道。", ORIGIN))
+    found = [judged(name, record) for record in records for name in ("empty", "too_short")]
+    assert found == [None] * len(found)
+    assert judged("empty", Preference((asked,), LONG, "", ORIGIN))
+    assert judged("empty", Preference((asked,), "", LONG, ORIGIN))
 
 
 def test_only_what_is_trained_is_an_answer() -> None:

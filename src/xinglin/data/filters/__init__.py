@@ -15,7 +15,7 @@ are no evidence of anything. In doubt it keeps: what it removes, nobody will loo
 text of the record, which may name a patient.
 """
 
-from xinglin.data.records import Conversation, Document, Preference, Record
+from xinglin.data.records import Conversation, Document, Preference, Rating, Record
 
 PACKAGE = "xinglin.data.filters"
 
@@ -32,7 +32,10 @@ def contents(record: Record) -> tuple[str, ...]:
 
 
 def learned(record: Record) -> tuple[str, ...]:
-    """What a model is to write like: documents, trained answers, the better answer. A worse answer may be bad."""
+    """What a model is to write like: documents, trained answers, the better answer. One that is said to be worse, or
+    bad, may be so."""
+    if _is_bad(record):
+        return ()
     if isinstance(record, Conversation):
         return tuple(
             message.content
@@ -50,10 +53,14 @@ def exchanges(record: Record) -> tuple[tuple[str, str], ...]:
         if record.chosen_calls or record.prompt[-1].role != "user":
             return ()
         return ((record.prompt[-1].content, record.chosen),)
-    if not isinstance(record, Conversation):
+    if not isinstance(record, Conversation) or _is_bad(record):
         return ()
     return tuple(
         (before.content, answer.content)
         for before, answer in zip(record.messages, record.messages[1:], strict=False)
         if before.role == "user" and answer.role == "assistant" and answer.train and not answer.tool_calls
     )
+
+
+def _is_bad(record: Record) -> bool:
+    return isinstance(record, Rating) and not record.good

@@ -8,7 +8,7 @@ from xinglin.config.parts import Positive
 from xinglin.data.filters import learned
 from xinglin.data.records import Kind, Record
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating")
 STANDARD = True
 
 

@@ -5,7 +5,7 @@ from xinglin.config.parts import Positive
 from xinglin.data.filters import exchanges
 from xinglin.data.records import Kind, Record
 
-KINDS: tuple[Kind, ...] = ("conversation", "preference")
+KINDS: tuple[Kind, ...] = ("conversation", "preference", "rating")
 STANDARD = True
 
 

@@ -7,7 +7,7 @@ from xinglin.config.parts import Positive
 from xinglin.data.filters import exchanges
 from xinglin.data.records import Conversation, Kind, Record
 
-KINDS: tuple[Kind, ...] = ("conversation", "preference")
+KINDS: tuple[Kind, ...] = ("conversation", "preference", "rating")
 STANDARD = True
 _CUES = ("语言模型", "作为", "我是", "我只是", " AI", "language model")
 _MODEL = r"(?:AI|人工智能|大?型?语言模型|聊天机器人|智能助手)"

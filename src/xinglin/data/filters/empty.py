@@ -2,9 +2,9 @@
 
 from xinglin.config.base import Config
 from xinglin.data.filters import contents, learned
-from xinglin.data.records import Conversation, Kind, Record
+from xinglin.data.records import Conversation, Document, Kind, Preference, Question, Rating, Record
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "question")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating", "question")
 STANDARD = True
 
 
@@ -15,9 +15,20 @@ class Settings(Config):
 def judge(record: Record, settings: Settings) -> str | None:
     if not all(text.strip() for text in learned(record)):
         return "nothing is left of what is to be learned"
-    asked = (
-        [message.content for message in record.messages if message.role == "user"]
-        if isinstance(record, Conversation)
-        else contents(record)
+    return (
+        None
+        if all(text.strip() for text in _others(record))
+        else "nothing is left of what was asked or judged"
     )
-    return None if all(text.strip() for text in asked) else "nothing is left of what was asked"
+
+
+def _others(record: Record) -> tuple[str, ...]:
+    """What was asked, and the answer that is said to be worse, or rated, unless it is a call."""
+    if isinstance(record, Document | Question):
+        return contents(record)
+    talk = record.messages if isinstance(record, Conversation) else record.prompt
+    asked = tuple(message.content for message in talk if message.role == "user")
+    if not isinstance(record, Rating | Preference):
+        return asked
+    judged = record.messages[-1] if isinstance(record, Rating) else record.answers[1]
+    return asked if judged.tool_calls else (*asked, judged.content)

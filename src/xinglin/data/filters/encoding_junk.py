@@ -9,7 +9,7 @@ from xinglin.config.base import Config
 from xinglin.data.filters import contents
 from xinglin.data.records import Kind, Record
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "question")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating", "question")
 STANDARD = True
 _LOST = re.compile("\ufffd+|锟斤拷|锟\ufffd|烫烫烫|屯屯屯")
 _LATIN = re.compile(

@@ -11,7 +11,7 @@ from xinglin.data.records import Kind, Record
 from xinglin.data.writing.characters import census
 from xinglin.data.writing.language import chinese_share
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "question")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating", "question")
 STANDARD = True
 Language = Literal["zh", "en", "mixed"]
 _EVERY: tuple[Language, ...] = ("zh", "en", "mixed")

@@ -7,7 +7,7 @@ from pydantic import Field
 from xinglin.config.base import Config
 from xinglin.data.records import Conversation, Document, Kind, Preference, Record
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating")
 STANDARD = True
 Characters = Annotated[int, Field(gt=0)]
 

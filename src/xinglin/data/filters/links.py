@@ -9,7 +9,7 @@ from xinglin.data.filters import learned
 from xinglin.data.records import Kind, Record
 from xinglin.data.writing.urls import URL
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating")
 STANDARD = True
 
 

@@ -9,7 +9,7 @@ from xinglin.data.filters import contents, learned
 from xinglin.data.records import Kind, Record
 from xinglin.data.writing.markup import TAG, is_about_code
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating")
 STANDARD = True
 
 

@@ -8,7 +8,7 @@ from xinglin.data.filters import exchanges
 from xinglin.data.records import Kind, Record
 from xinglin.data.writing.language import CHINESE
 
-KINDS: tuple[Kind, ...] = ("conversation", "preference")
+KINDS: tuple[Kind, ...] = ("conversation", "preference", "rating")
 STANDARD = False
 
 

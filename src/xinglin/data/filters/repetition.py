@@ -10,7 +10,7 @@ from xinglin.data.filters import learned
 from xinglin.data.records import Kind, Record
 from xinglin.data.writing.repetition import repeated_lines, repeated_share
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating")
 STANDARD = True
 Share = Annotated[float, Field(gt=0, le=1)]
 _QUICK = 2000

@@ -11,7 +11,7 @@ from xinglin.data.filters import learned
 from xinglin.data.records import Kind, Record
 from xinglin.data.writing.characters import census
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating")
 STANDARD = True
 _DRAWN = re.compile(r"```|^\s*\|.*\|\s*$", re.MULTILINE)
 """Code and tables, which consist of signs."""

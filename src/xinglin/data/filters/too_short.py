@@ -8,7 +8,7 @@ from xinglin.config.base import Config
 from xinglin.data.filters import learned
 from xinglin.data.records import Document, Kind, Record
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating")
 STANDARD = True
 
 
@@ -22,10 +22,11 @@ class Settings(Config):
 
 def judge(record: Record, settings: Settings) -> str | None:
     least = settings.document if isinstance(record, Document) else settings.answers
-    found = 0
-    for text in learned(record):
+    found, judged = 0, learned(record)
+    for text in judged:
         # Texts are mostly long enough at once, and then nothing has to be counted.
         found += sum(map(str.isalnum, text[: 4 * least + 16])) if len(text) <= 4 * least + 16 else least
         if found >= least:
             return None
-    return f"{found} letters and digits, at least {least} are wanted"
+    # Calls, and answers that are said to be bad, are not judged.
+    return f"{found} letters and digits, at least {least} are wanted" if judged else None

@@ -8,7 +8,7 @@ from xinglin.data.filters import learned
 from xinglin.data.records import Kind, Record
 from xinglin.data.writing.endings import ends_open, goes_on
 
-KINDS: tuple[Kind, ...] = ("document", "conversation", "preference")
+KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating")
 STANDARD = True
 _SLOPPY = re.compile(r"[;；]$|(?:希望|期望|但愿|祝|谢谢|感谢|参考|满意)[^，,。;；]{0,20}[，,]$")
 """The end of a list, or a farewell: with the wrong sign, but an end."""
