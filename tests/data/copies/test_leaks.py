@@ -68,6 +68,16 @@ def test_a_question_is_found_whatever_surrounds_it_and_whoever_answers(leaks_of)
     assert ASKED[:6] not in removal.detail + json.dumps(report.to_json(), ensure_ascii=False)
 
 
+def test_rejected_answers_are_searched_as_chosen_ones_are(leaks_of):
+    pair = Preference((Message("user", "请出一道题。"),), "好的。" * 9, f"题目：{ASKED}", Origin("pairs", 1))
+    swapped = pair.changed(pair.prompt, *reversed(pair.answers))
+    short = talk("头痛？", "先测血压，再查血常规，必要时做头颅CT。")
+    answered = Preference(short.messages[:1], "不用查。", short.messages[1].content, Origin("pairs", 3))
+    found, report = leaks_of([talk(ASKED), short], [pair, swapped, answered])
+    assert found == [(0, "test:1"), (1, "test:1"), (2, "test:2")]
+    assert report.leaks[0][4:] == report.leaks[1][4:] and report.records == 3
+
+
 def test_a_part_of_an_item_is_found(leaks_of):
     answer = "首先要查血常规和胸片，排除细菌感染与肺炎，其次根据结果决定是否使用抗生素，同时注意补液休息。"
     found, report = leaks_of(

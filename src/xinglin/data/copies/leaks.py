@@ -20,7 +20,7 @@ from xinglin.data.copies.containment import Index
 from xinglin.data.copies.duplicates import SplitFile, chunks
 from xinglin.data.copies.fingerprints import compared, fold
 from xinglin.data.copies.protected import Item, Lengths, Protected
-from xinglin.data.records import Origin, Record
+from xinglin.data.records import Origin, Preference, Record
 from xinglin.data.removal import Removal
 from xinglin.data.sources import Source, files, read
 from xinglin.runtime import atomic
@@ -190,7 +190,12 @@ def _alike(protected: Sequence[Protected]) -> Iterator[list[Item]]:
 def _leaks(
     records: Sequence[Record], split: str, first: int, indexes: Sequence[Index], config: Leaks
 ) -> list[Leak]:
-    pieces = [(at, piece) for at, record in enumerate(records) for piece in _pieces(compared(record))]
+    pieces = [
+        (at, piece)
+        for at, record in enumerate(records)
+        for text in _searched(record)
+        for piece in _pieces(text)
+    ]
     folded = fold([piece for _, piece in pieces])
     units = folded.units()
     strings: list[str] | None = None
@@ -213,6 +218,14 @@ def _leaks(
 
 def _strength(leak: Leak) -> float:
     return max(leak.containment, leak.inside)
+
+
+def _searched(record: Record) -> list[str]:
+    """The text by which a record is known; of a preference also the prompt with the rejected answer."""
+    if not isinstance(record, Preference):
+        return [compared(record)]
+    other = record.changed(record.prompt, *reversed(record.answers))
+    return [compared(record), compared(other)]
 
 
 def _pieces(text: str) -> list[str]:
