@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xinglin.data.copies.fingerprints import bare, compared, fold
+from xinglin.data.copies.fingerprints import _simplified, bare, compared, fold
 from xinglin.data.records import Conversation, Document, Message, Origin, Preference, Question
 
 HERE = Origin("rows.jsonl", 1)
@@ -47,6 +47,8 @@ def tokens(text):
         "现在你是一个内分泌科医生，请根据患者的问题给出建议：二甲双胍怎么吃？\n医生：每日两次，随餐服用 500㎎",
         "<user>: 二甲双胍怎么吃？\n<bot>: 每日两次，随餐服用500mg",
         "二 甲双胍 怎么吃\n\n每日两次 随餐服用 500 mg",
+        "問題：二甲雙胍怎麼吃？\n回答：每日兩次，隨餐服用 500mg。",
+        "現在你是一個內分泌科醫生，請根據患者的問題給出建議：二甲雙胍怎麽吃？\n醫生：每日兩次，隨餐服用 500mg。",
     ],
 )
 def test_a_republished_copy_has_the_key_of_the_conversation(copy):
@@ -82,6 +84,23 @@ def test_what_is_compared_of_each_kind_of_record():
 
 def test_nothing_left_has_no_key():
     assert fold(["？！", "", "甲"]).keys(3)[:2] == [b"", b""]
+
+
+def test_traditional_and_simplified_texts_are_one():
+    pairs = [
+        ("頭髮乾燥、發熱，瞭解病歷後覆查", "头发干燥、发热，了解病历后复查"),
+        ("手腳麻痺，睡著了，衞生署的藥", "手脚麻痹，睡着了，卫生署的药"),
+        ("\uf902禍", "车祸"),  # a compatibility form of 車
+    ]
+    for traditional, simplified in pairs:
+        assert fold([traditional]).strings(1) == fold([simplified]).strings(1)
+    assert key("乾杯") != key("坤杯")
+
+
+def test_characters_are_simplified_once():
+    simplified = _simplified()
+    assert len(simplified) > 3000 and not simplified.keys() & set(simplified.values())
+    assert all(min(pair) >= "\u2e80" for pair in simplified.items())
 
 
 def test_half_a_character_is_nothing():

@@ -87,6 +87,13 @@ def test_a_part_of_an_item_is_found(leaks_of):
     assert report.removals("train")[0].reason == "part_of_benchmark_item"
 
 
+def test_a_traditional_copy_of_an_item_is_found(leaks_of):
+    asked = "我最近三天一直頭痛發熱，體溫最高三十八度五，請問需要去醫院做哪些檢查？"
+    record = talk(asked, "可以先查血常規。")
+    found, report = leaks_of([talk(ASKED)], [record])
+    assert found == [(0, "test:1")] and report.leaks[0].containment == 1.0
+
+
 def test_half_a_question_is_no_leak(leaks_of):
     assert leaks_of([talk(ASKED)], [talk(ASKED[: len(ASKED) // 2] + "吃什么药比较好呢谢谢医生了")])[0] == []
 

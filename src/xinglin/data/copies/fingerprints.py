@@ -1,17 +1,18 @@
 """What a text says, as numbers that do not depend on how it was written down or published.
 
-A text loses its wrappers (``问题：…回答：``), is folded character by character (NFKC, lower case, no white space or
-punctuation) and becomes *units*: each Chinese, Japanese or Korean character is one, each word or number of another
-script is one. So a run of n units is an n-gram of characters in Chinese, of words in English, and what one would
-expect in "二甲双胍 500mg bid". All of it is done on arrays of many texts at once, with hashes that are the same in
-every process.
+A text loses its wrappers (``问题：…回答：``), is folded character by character (NFKC, lower case, traditional Chinese
+to simplified, no white space or punctuation) and becomes *units*: each Chinese, Japanese or Korean character is one,
+each word or number of another script is one. So a run of n units is an n-gram of characters in Chinese, of words in
+English, and what one would expect in "二甲双胍 500mg bid". All of it is done on arrays of many texts at once, with
+hashes that are the same in every process.
 """
 
 import functools
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -33,20 +34,20 @@ _LONGEST_WORD = 64
 
 _MARKER = re.compile(
     r"^[ \t\u3000]*(?:</?s>)?[ \t]*(?:#+ *)?(?:"
-    r"(?:问题|提问|问|回答|答|病人|患者|医生|用户|助手)[ \t]*[:：]"
+    r"(?:[问問][题題]|提?[问問]|回?答|病人|患者|[医醫]生|用[户戶]|助手)[ \t]*[:：]"
     r"|[<\[]?(?:human|assistant|user|bot|doctor|patient|question|answer|q|a|instruction|input|output|response)"
     r"(?:[>\]][ \t]*[:：]?|[ \t]*[:：]))",
     re.IGNORECASE | re.MULTILINE,
 )
 _PREFIX = re.compile(
     r"\s*(?:"
-    r"(?:现在)?你是一[个名位][^，。,：:\n]{0,20}医生[^：:\n]{0,40}[:：]"
+    r"(?:[现現]在)?你是一[个個名位][^，。,：:\n]{0,20}[医醫]生[^：:\n]{0,40}[:：]"
     r"|if you are a doctor, please answer the medical questions based on the patient's description\.?"
     r"|below is an instruction that describes a task[^\n]{0,120}\n"
     r")",
     re.IGNORECASE,
 )
-_SUFFIX = re.compile(r"要求[:：]\s*1\s*[.、．]\s*请.{0,300}\Z", re.DOTALL)
+_SUFFIX = re.compile(r"要求[:：]\s*1\s*[.、．]\s*[请請].{0,300}\Z", re.DOTALL)
 
 
 def bare(text: str) -> str:
@@ -137,7 +138,7 @@ class Units(NamedTuple):
 
 
 def fold(texts: Sequence[str]) -> Folded:
-    """Fold ``texts``: NFKC, lower case, letters and digits only."""
+    """Fold ``texts``: NFKC, lower case, traditional Chinese characters simplified, letters and digits only."""
     folded, owners = _translated(texts)
     if (folded == _SEVERAL).any():
         wide = set(np.unique(owners[folded == _SEVERAL]).tolist())
@@ -200,4 +201,14 @@ def _folded(character: str) -> int:
     if unicodedata.combining(character):
         return int(_SEVERAL)
     left = [part for part in _normal(character) if part.isalnum()]
-    return int(_SEVERAL) if len(left) > 1 else ord(left[0]) if left else 0
+    if len(left) > 1:
+        return int(_SEVERAL)
+    return ord(_simplified().get(left[0], left[0])) if left else 0
+
+
+@functools.cache
+def _simplified() -> Mapping[str, str]:
+    """Traditional character -> simplified one. One character at a time: 乾 becomes 干 wherever it stands, which is
+    wrong in 乾坤 and right for telling that two texts are the same."""
+    lines = (files("xinglin.data.copies") / "simplified.txt").read_text(encoding="utf-8").splitlines()
+    return {old: new for line in lines if not line.startswith("#") for old, new in line.split()}
