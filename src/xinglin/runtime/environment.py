@@ -91,9 +91,6 @@ def library_variables(*, offline: bool) -> dict[str, str]:
     # Packed batches differ in length, and oneDNN keeps compiled kernels for each: by default 1,024, a third of the
     # memory of a small run.
     variables.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    # Memory that glibc gives back to the system after every step has to be asked for again, page by page, in the next.
-    variables.setdefault("MALLOC_MMAP_MAX_", "0")
-    variables.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 40))
     if offline:
         variables["HF_HUB_OFFLINE"] = "1"
     return variables
