@@ -151,6 +151,7 @@ def test_a_rename_that_was_cut_off_is_made_up_for() -> None:
 FAILURES = {
     "bug": (StageCrashed, r"(?s)ZeroDivisionError: a bug.*stage 'broken': stopped by the bug above"),
     "user": (DataError, r"^stage 'broken': words.txt:3: no word; delete the line$"),
+    "file": (DataError, r"^stage 'broken': words.txt: not a text file$"),
     "kill": (StageCrashed, r"^stage 'broken': killed by SIGKILL \(out of memory\?\)$"),
     "segfault": (StageCrashed, r"^stage 'broken': killed by SIGSEGV"),
     "disk": (RunError, r"^stage 'broken': runs/toy: the disk is full \(.* free\); make room"),
@@ -170,6 +171,7 @@ def test_a_failing_stage_leaves_the_pipeline_alive_and_the_rest_untouched(how: s
         left = {
             "bug": "ZeroDivisionError",
             "user": "delete the line",
+            "file": "not a text file",
             "segfault": "Fatal Python error",
             "disk": "full",
         }

@@ -118,7 +118,7 @@ def test_missing_files_models_and_data(tmp_path: Path) -> None:
 def test_the_head(tmp_path: Path) -> None:
     assert problems(tmp_path, "name: a/b\nstages: {}\n") == [
         "toy.yaml:1: name: got the text 'a/b', expected text like ^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        "toy.yaml:2: stages: got a mapping, expected at least 1 items",
+        "toy.yaml:2: stages: got an empty mapping, expected at least one entry",
     ]
     assert problems(tmp_path, "seed: 1\n")[0].startswith("toy.yaml:1: stages: is missing; add it: Stage name")
     assert problems(tmp_path, "seed: -1\nstages: {x: {kind: join}}\n")[0].endswith(

@@ -170,3 +170,11 @@ def test_what_a_killed_stage_wrote_is_not_there_twice(tmp_path, messy):
     build(tmp_path / "a", messy, **STRICT)
     assert {path.name: path.read_bytes() for path in (tmp_path / "a" / "out").iterdir()} == once
     assert len(lines(tmp_path / "a", "quarantine")) == 2
+
+
+def test_hold_out_leaves_something(tmp_path: Path) -> None:
+    source = {"path": write(tmp_path / "rows.jsonl", [dialogue(number) for number in range(2)])}
+    with pytest.raises(ValueError, match=r"hold_out cuts off 1\.1 of the records"):
+        Split.model_validate({"sources": [source], "hold_out": {"dev": 0.6, "test": 0.5}})
+    with pytest.raises(DataError, match=r"split 'train': no record in it.*'train' has too few"):
+        build(tmp_path, {"train": {"sources": [source], "hold_out": {"dev": 0.1, "test": 0.1, "more": 0.1}}})

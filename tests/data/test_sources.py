@@ -1,6 +1,7 @@
 """Sources: which files, which format, every row counted, and messages that name place and cure."""
 
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -95,12 +96,12 @@ def test_content_hash_follows_the_bytes_only(tmp_path):
     [
         ({"format": "alpca"}, "unknown format 'alpca'; did you mean 'alpaca'"),
         (
-            {"format": "text", "options": {"document": "line"}},
-            r"options.document: .*'block'.*options of text: document",
+            {"format": "text", "options": {"document": "lines"}},
+            r"options.document: got the text 'lines', expected 'file', 'block' or 'paragraph'",
         ),
         (
             {"format": "text", "options": {"documents": "file"}},
-            "options.documents: .*options of text: document",
+            "options.documents: unknown key; did you mean 'document'",
         ),
         ({"options": {"document": "file"}}, "options need a format"),
         ({"max_rows": 0}, "max_rows"),
@@ -110,6 +111,13 @@ def test_content_hash_follows_the_bytes_only(tmp_path):
 def test_wrong_sources_are_found_before_anything_is_read(source, message):
     with pytest.raises(ValidationError, match=message):
         Source(path="nowhere", **source)
+
+
+def test_a_link_to_nothing_is_said_to_be_one(tmp_path: Path) -> None:
+    link = tmp_path / "link.jsonl"
+    link.symlink_to("gone.jsonl")
+    with pytest.raises(DataError, match=r"link.jsonl: a link to gone.jsonl, which is not there"):
+        files(Source(path=str(link)))
 
 
 def test_every_row_is_used_or_quarantined_with_its_reason(tmp_path, read_source):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from xinglin.config.base import StageConfig
+from xinglin.data.containers import UnreadableFile
 from xinglin.errors import DataError
 from xinglin.runtime.stage_run import Outcome, StageRun
 
@@ -14,7 +15,7 @@ PRODUCES = "evaluation"
 
 
 class Config(StageConfig):
-    how: Literal["bug", "user", "kill", "segfault", "disk", "never"]
+    how: Literal["bug", "user", "file", "kill", "segfault", "disk", "never"]
     """The way."""
 
 
@@ -24,6 +25,8 @@ def run(config: Config, run: StageRun) -> Outcome:
             raise ZeroDivisionError("a bug")
         case "user":
             raise DataError("words.txt:3: no word; delete the line")
+        case "file":
+            raise UnreadableFile("not_text", "words.txt: not a text file")
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "segfault":

@@ -162,9 +162,9 @@ def describe(value: object) -> str:
     if isinstance(value, str):
         return f"the text '{value if len(value) <= 60 else value[:57] + '…'}'"
     if isinstance(value, Mapping):
-        return "a mapping"
+        return "a mapping" if value else "an empty mapping"
     if isinstance(value, Sequence):
-        return "a list"
+        return "a list" if value else "an empty list"
     return str(value)
 
 

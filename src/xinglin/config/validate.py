@@ -60,20 +60,41 @@ def validate(
     try:
         return model.model_validate_json(json.dumps(data)), []
     except ValidationError as error:
-        found: dict[Keys, list[dict[str, Any]]] = {}
-        for entry in error.errors(include_url=False):
-            found.setdefault(tuple(_path(dict(entry), data)), []).append(dict(entry))
-    problems = []
+        return None, [
+            Problem(document.place(full), ".".join(full), message, cure)
+            for path, message, cure in _problems(error, model, data)
+            for full in [(*keys, *path)]
+        ]
+
+
+def build(model: type[_Model], data: Mapping[str, Any], *, name: str) -> _Model:
+    """Build ``model``, the settings of a plugin, from what stands under ``name`` in another config.
+
+    Raises:
+        ValueError: every problem in one line, for a validator of that config to pass on.
+    """
+    try:
+        return model(**data)
+    except ValidationError as error:
+        found = (
+            f"{'.'.join((name, *path))}: {'; '.join(filter(None, (message, cure)))}"
+            for path, message, cure in _problems(error, model, data)
+        )
+        raise ValueError("; ".join(found)) from error
+
+
+def _problems(error: ValidationError, model: type[BaseModel], data: Any) -> Iterator[tuple[Keys, str, str]]:
+    """Where in ``data`` something is wrong, what, and the cure."""
+    found: dict[Keys, list[dict[str, Any]]] = {}
+    for entry in error.errors(include_url=False):
+        found.setdefault(tuple(_path(dict(entry), data)), []).append(dict(entry))
     for path, entries in found.items():
         if not any(
             other[: len(path)] == path for other in found if other != path
         ):  # else a union's other member
             first = entries[0]
             above = first["loc"] if first["type"] in _TAG_ERRORS else first["loc"][:-1]
-            message, cure = _explain(path, entries, _models_at(model, above))
-            full = (*keys, *path)
-            problems.append(Problem(document.place(full), ".".join(full), message, cure))
-    return None, problems
+            yield path, *_explain(path, entries, _models_at(model, above))
 
 
 def field_models(field: FieldInfo) -> list[type[BaseModel]]:
@@ -128,7 +149,7 @@ def _expected(entry: dict[str, Any]) -> str:
     if kind in _EXPECTED:
         return _EXPECTED[kind]
     if kind in _BOUNDS:
-        return _BOUNDS[kind].format(**context)
+        return _BOUNDS[kind].format(**context).replace("least 1 items", "least one entry")
     tags = context.get("expected_tags", "").replace(", ", " or ")
     return context.get("expected") or tags or entry["msg"]
 

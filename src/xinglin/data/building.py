@@ -15,7 +15,7 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xinglin.config.base import Config
 from xinglin.data.accounting import Quarantine, SourceAccount
@@ -46,6 +46,14 @@ class Split(Config):
     hold_out: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default={})
     """Further splits cut from this one, with their share of its records, e.g. ``{dev: 0.05}``. They are held out.
     Records of one row, dialogue or patient, and copies of one another, stay together."""
+
+    @model_validator(mode="after")
+    def _some_stay(self) -> Self:
+        if (cut := sum(self.hold_out.values())) >= 1:
+            raise ValueError(
+                f"hold_out cuts off {cut:.4g} of the records; lower its shares so that some stay"
+            )
+        return self
 
 
 class Rulebook(Config):
@@ -290,6 +298,11 @@ def _deal(
 
 def _empty(part: Part, removed: Mapping[str, Counter[str]]) -> str:
     top = {f"{step}: {reason}": count for step, each in removed.items() for reason, count in each.items()}
+    if not top and part.draft.split.hold_out:
+        return (
+            f"split '{part.file.name}': no record in it, for hold_out deals out whole dialogues, patients and sets of "
+            f"copies, and '{part.draft.name}' has too few; give it more rows, or cut fewer splits off"
+        )
     if not top:
         return f"split '{part.file.name}': no record in it; give it more rows or drop it"
     reason, count = max(top.items(), key=lambda item: item[1])

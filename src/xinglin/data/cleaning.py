@@ -5,10 +5,11 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from xinglin import plugins
 from xinglin.config.base import Config
+from xinglin.config.validate import build
 from xinglin.data.filters import PACKAGE
 from xinglin.data.records import Record, kind_of
 from xinglin.data.removal import Removal
@@ -52,13 +53,7 @@ def _settings(name: str, given: bool | dict[str, Any]) -> Config:
         model: type[Config] = plugins.load(PACKAGE, name).Settings
     except PluginError as error:
         raise ValueError(str(error)) from error
-    try:
-        return model(**given) if isinstance(given, dict) else model()
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"filters.{name}.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
-        )
-        raise ValueError(f"{wrong}; settings of {name}: {', '.join(model.model_fields) or 'none'}") from error
+    return build(model, given if isinstance(given, dict) else {}, name=f"filters.{name}")
 
 
 class Cleaning:

@@ -99,6 +99,8 @@ def find(path: str) -> list[Place]:
         return _folder(here)
     # Path.glob cannot start from an absolute pattern.
     found = sorted(p for p in map(Path, glob.glob(str(here), recursive=True)) if p.is_file())  # noqa: PTH207
+    if here.is_symlink():
+        raise DataError(f"{here}: a link to {here.readlink()}, which is not there")
     if not found:
         raise DataError(_nothing_at(here))
     return [Place(path, alone=False) for path in found]

@@ -10,10 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from xinglin import plugins
 from xinglin.config.base import Config
+from xinglin.config.validate import build
 from xinglin.data import containers, places
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.containers import Container, Row, Unreadable, UnreadableFile
@@ -59,13 +60,10 @@ class Source(Config):
                 raise ValueError("options need a format; name it with `format:`")
             return self
         try:
-            plugins.load(FORMATS, self.format).Options(**self.options)
+            options = plugins.load(FORMATS, self.format).Options
         except PluginError as error:
             raise ValueError(str(error)) from error
-        except ValidationError as error:
-            known = ", ".join(plugins.load(FORMATS, self.format).Options.model_fields) or "none"
-            wrong = "; ".join(f"options.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ValueError(f"{wrong}; options of {self.format}: {known}") from error
+        build(options, self.options, name="options")
         return self
 
     @property

@@ -1,6 +1,7 @@
 """Load a tokenizer, or train a byte-level BPE one on the text at hand."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from xinglin.errors import ModelError
 
+_LONG = re.compile(r"\w{1000}|[^\w\s]{1000}")
+"""A word or a row of signs that no language has: training takes the square of its length."""
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
 
@@ -48,7 +51,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> PreTrainedToken
         special_tokens=[AddedToken(token, special=True) for token in (END_OF_TEXT, TURN_START, TURN_END)],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((piece for text in texts for piece in _cut(text)), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=TURN_END,
@@ -56,3 +59,12 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> PreTrainedToken
         model_max_length=1 << 20,
         clean_up_tokenization_spaces=False,
     )
+
+
+def _cut(text: str) -> Iterator[str]:
+    """``text`` as it is, or cut inside words of more than a thousand characters (sequences of genes, scans)."""
+    start = 0
+    for long in _LONG.finditer(text):
+        yield text[start : long.end()]
+        start = long.end()
+    yield text[start:]

@@ -80,7 +80,7 @@ def work(row: dict[str, Any], *, log: Log, tell: Tell, stop_requested: Callable[
     except Interrupted:
         code = Interrupted.exit_code
     except XinglinError as error:
-        code, name, message = error.exit_code, type(error).__name__, str(error)
+        code, name, message = error.exit_code, _public(error), str(error)
     except BaseException as error:
         code, name, message = 1, type(error).__name__, traceback.format_exc()
     faulthandler.disable()
@@ -93,6 +93,11 @@ def work(row: dict[str, Any], *, log: Log, tell: Tell, stop_requested: Callable[
     sys.stdout.flush()
     sys.stderr.flush()
     return code
+
+
+def _public(error: XinglinError) -> str:
+    """The name of its class in errors.py, or of the nearest one above it there: the parent process knows no other."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == XinglinError.__module__)
 
 
 def _run(job: Job, folder: RunFolder, attempt: WorkFolder, stop_requested: Callable[[], bool]) -> Outcome:
