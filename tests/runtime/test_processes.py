@@ -1,4 +1,6 @@
 import operator
+import weakref
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -19,6 +21,25 @@ def test_only_a_few_chunks_are_read_ahead(monkeypatch: pytest.MonkeyPatch) -> No
     chunks = iter(range(1000))
     with closing(in_order(operator.neg, chunks, processes=2)) as results:
         assert next(results) == (0, 0) and next(chunks) < 20
+
+
+class Chunk(list[int]):
+    """Can be looked for by a weak reference."""
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_chunk_is_not_kept_when_it_is_done(number: int) -> None:
+    made: list[weakref.ref[Chunk]] = []
+
+    def chunks() -> Iterator[Chunk]:
+        for each in range(60):
+            chunk = Chunk([each])
+            made.append(weakref.ref(chunk))
+            yield chunk
+
+    for done, (chunk, total) in enumerate(in_order(sum, chunks(), processes=number)):
+        assert total == chunk[0] == done
+        assert not any(each() for each in made[:done])
 
 
 def test_what_the_work_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

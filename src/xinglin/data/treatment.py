@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from typing import NamedTuple
 
 from xinglin.data.cleaning import Clean, Cleaning
+from xinglin.data.copies.duplicates import chunks
 from xinglin.data.deidentify import Deidentification, Deidentifier
 from xinglin.data.records import Document, Origin, Record
 from xinglin.data.removal import Removal
 from xinglin.runtime.processes import in_order
 
 CHUNK = 256
-"""Records that are treated at a time."""
+"""Records that are treated at a time, unless they are long."""
 
 
 class Rules(NamedTuple):
@@ -54,13 +54,12 @@ class Treatment:
 
     def all(self, records: Iterable[Record], *, processes: int) -> Iterator[Treated]:
         """``records`` treated, in their order; if there are many, by so many processes."""
-        records = iter(records)
-        chunks = iter(lambda: list(islice(records, CHUNK)), [])
+        parts = chunks(iter(records), most=CHUNK)
         if processes == 1 or self.rules.deidentify.model:  # which is loaded once
-            for before in chunks:
+            for before in parts:
                 yield from map(Treated, before, self.apply(before))
             return
-        for before, (afters, counted) in in_order(partial(_treat, self.rules), chunks, processes=processes):
+        for before, (afters, counted) in in_order(partial(_treat, self.rules), parts, processes=processes):
             self.merge(counted)
             yield from map(Treated, before, afters)
 

@@ -23,11 +23,14 @@ def in_order(
         processes: 1 for none beside this one.
     """
     chunks = iter(chunks)
-    first = list(islice(chunks, WORTHWHILE)) if processes > 1 else []
-    if len(first) == WORTHWHILE:
-        yield from _in_processes(work, chain(first, chunks), processes)
+    first = deque(islice(chunks, WORTHWHILE if processes > 1 else 0))
+    several = len(first) == WORTHWHILE
+    # Taken out one by one, so that none is kept when it is done.
+    chunks = chain((first.popleft() for _ in range(len(first))), chunks)
+    if several:
+        yield from _in_processes(work, chunks, processes)
     else:
-        yield from ((chunk, work(chunk)) for chunk in chain(first, chunks))
+        yield from ((chunk, work(chunk)) for chunk in chunks)
 
 
 def _in_processes(

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from xinglin.data.copies.duplicates import Duplicates, SplitFile, find_duplicates
+from xinglin.data.copies.duplicates import Duplicates, SplitFile, chunks, find_duplicates
 from xinglin.data.records import Conversation, Document, Message, Origin
 
 LONG = "高血压患者平时要注意低盐饮食，按时服药，定期监测血压，如果出现头晕头痛等不适症状，应当及时到心血管内科就诊。"
@@ -188,3 +188,12 @@ def test_memory_of_a_record_is_bounded(find, monkeypatch):
 
 def test_nothing_has_no_copies() -> None:
     assert find_duplicates([], Duplicates()).to_json()["clusters"] == 0
+
+
+def test_chunks_hold_so_many_records_or_characters_whatever_comes_first():
+    records = [
+        Document("问" * size, Origin("a.jsonl", row)) for row, size in enumerate([1] * 7 + [1 << 18] * 2)
+    ]
+    made = list(chunks(iter(records), most=3))
+    assert [len(chunk) for chunk in made] == [3, 3, 2, 1]
+    assert [record for chunk in made for record in chunk] == records

@@ -7,6 +7,7 @@ sources count in the order in which they are named. Records of one row, such as 
 history, are no near duplicates of one another.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -230,11 +231,11 @@ def _best(
     return best
 
 
-def chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
-    """Records in lists of about the same number of characters."""
+def chunks(records: Iterator[Record], *, most: int = sys.maxsize) -> Iterator[list[Record]]:
+    """Records in lists of about the same number of characters, and of ``most`` records."""
     for first in records:
         chunk, size = [first], sum(map(len, texts(first)))
-        while size < _CHUNK and (record := next(records, None)):
+        while size < _CHUNK and len(chunk) < most and (record := next(records, None)):
             chunk.append(record)
             size += sum(map(len, texts(record)))
         yield chunk

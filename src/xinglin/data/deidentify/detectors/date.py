@@ -10,7 +10,10 @@ from xinglin.data.deidentify.spans import Span
 LABELS = {"date": ("日期", "DATE")}
 RANK = 2
 IN_PLACE = True
-_MONTH = r"[JFMASONDjfasond](?:an|eb|ar|pr|ay|un|ul|ug|ep|ct|ov|ec)"
+_MONTH = (
+    "[JFMASONDjfasond](?:an|eb|ar|pr|ay|un|ul|ug|ep|ct|ov|ec)"
+    "(?<=[Jj]an|[Ff]eb|Mar|[Aa]pr|May|[Jj]u[nl]|[Aa]ug|[Ss]ep|[Oo]ct|[Nn]ov|[Dd]ec)"
+)
 HINTS = (
     re.compile(r"\d(?:\s?[年月]|[-/.]\d{1,2}[-/.]\d|\d{3}[-/]?[01]\d)"),
     re.compile(r"\d\.\d{1,2}[日号]"),
