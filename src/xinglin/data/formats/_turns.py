@@ -79,6 +79,8 @@ def messages(rows: Any, *, system: Any = None, tools: bool = False) -> list[Mess
     for number, turn in enumerate(turns, start=1):
         if not tools and (turn.tool_calls or turn.role == "tool"):
             raise Reject("tool_use", f"message {number} calls a tool, or is the result of a call")
+    if any(turn.tool_calls for turn in turns):
+        turns = _tools.arranged(rows, turns)
     return system_first(text(system, "system"), turns)
 
 

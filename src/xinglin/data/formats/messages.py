@@ -46,8 +46,8 @@ def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Con
         row = {**row, "messages": prompt + row["completion"], "prompt": None, "completion": None}
     key = next(key for key in KEYS if key in row)
     turns = _turns.messages(row[key], system=row.get("system"), tools=True)
-    meta = _turns.rest(row, key, "system", "tools")
-    tools = _tools.described(row.get("tools"))
+    meta = _turns.rest(row, key, "system", *_tools.KEYS)
+    tools = _tools.described(row)
     return _turns.conversation(turns, options, origin=origin, meta=meta, tools=tools)
 
 

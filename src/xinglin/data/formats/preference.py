@@ -45,7 +45,7 @@ READ = (
     "instruction",
     "input",
     "output",
-    "tools",
+    *_tools.KEYS,
     *PROMPTS,
     *sum(ANSWERS, ()),
 )
@@ -85,7 +85,7 @@ def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Pre
     (shared, better), (shared_too, worse) = (_answer(value) for value in pair or row["output"])
     if shared != shared_too:
         raise Reject("different_prompts", "chosen and rejected do not begin with the same messages")
-    prompt, tools = _checked(_prompt(row) + shared), _tools.described(row.get("tools"))
+    prompt, tools = _checked(_prompt(row) + shared), _tools.described(row)
     chosen, rejected = (_called(answer, tools) for answer in (better, worse))
     if (chosen, rejected) != (better, worse):
         yield Repair("action_text_read_as_call")

@@ -33,9 +33,9 @@ def matches(row: Row) -> bool:
 def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Rating | Repair]:
     key = next((key for key in LISTS if key in row), None)
     turns = _turns.messages(row[key], system=row.get("system"), tools=True) if key else _answered(row)
-    read = (*LISTS, *JUDGEMENTS, "tools", *(("system",) if key else COLUMNS))
+    read = (*LISTS, *JUDGEMENTS, *_tools.KEYS, *(("system",) if key else COLUMNS))
     made = _turns.conversation(
-        turns, options, origin=origin, meta=_turns.rest(row, *read), tools=_tools.described(row.get("tools"))
+        turns, options, origin=origin, meta=_turns.rest(row, *read), tools=_tools.described(row)
     )
     for item in made:
         yield item if isinstance(item, Repair) else _rated(item.messages, item, good=_good(row))

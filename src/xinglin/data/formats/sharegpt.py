@@ -30,6 +30,6 @@ def matches(row: Row) -> bool:
 def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Conversation | Repair]:
     key = next(key for key in KEYS if key in row)
     turns = _turns.messages(row[key], system=row.get("system"), tools=True)
-    meta = _turns.rest(row, key, "system", "tools")
-    tools = _tools.described(row.get("tools"))
+    meta = _turns.rest(row, key, "system", *_tools.KEYS)
+    tools = _tools.described(row)
     return _turns.conversation(turns, options, origin=origin, meta=meta, tools=tools)
