@@ -162,7 +162,12 @@ def test_a_file_that_changed_is_told(registry, read_source, caplog):
         (
             {"a": {"file_name": "a.json", "tags": {"user": "u"}}},
             "a",
-            "unknown tag 'user'; did you mean 'user_tag'",
+            "tags has no 'user'; did you mean 'user_tag'",
+        ),
+        (
+            {"a": {"file_name": "a.json", "columns": {"promt": "q"}}},
+            "a",
+            "columns has no 'promt'; did you mean 'prompt'",
         ),
         ({"a": {"file_name": "a.json", "columns": "q"}}, "a", "columns is no object of names"),
         ({"a": {"file_name": "a.json", "num_samples": 0}}, "a", "num_samples is 0"),
@@ -173,6 +178,12 @@ def test_mistakes_are_named(registry, entries, name, message):
     path = registry(entries, a=ALPACA)
     with pytest.raises(DataError, match=message):
         files(Source(path=f"{path}#{name}"))
+
+
+def test_a_column_that_no_row_has_is_named(registry, read_source):
+    path = registry({"a": {"file_name": "a.json", "columns": {"prompt": "ques"}}}, a=ALPACA)
+    with pytest.raises(DataError, match=r"missing_column, .*no column ques; there are instruction, input"):
+        read_source(f"{path}#a")
 
 
 def test_another_library_s_dataset_info_is_no_registry(registry, read_source):

@@ -1,6 +1,7 @@
 """Sources: which files, which format, every row counted, and messages that name place and cure."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -116,8 +117,30 @@ def test_wrong_sources_are_found_before_anything_is_read(source, message):
 def test_a_link_to_nothing_is_said_to_be_one(tmp_path: Path) -> None:
     link = tmp_path / "link.jsonl"
     link.symlink_to("gone.jsonl")
-    with pytest.raises(DataError, match=r"link.jsonl: a link to gone.jsonl, which is not there"):
-        files(Source(path=str(link)))
+    for path in (link, tmp_path):
+        with pytest.raises(DataError, match=r"link.jsonl: a link to gone.jsonl, which is not there"):
+            files(Source(path=str(path)))
+
+
+def test_folders_behind_links_are_read_once(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "elsewhere" / "rows.jsonl", [CHAT])
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "round").symlink_to(folder)
+    assert files(Source(path=str(folder))) == [folder / "linked" / "rows.jsonl"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
+def test_what_may_not_be_opened_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.jsonl", [CHAT])
+    file.chmod(0)
+    with pytest.raises(DataError, match=r"rows.jsonl: cannot be read \(Permission denied\)"):
+        content_hash(Source(path=str(tmp_path)))
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(DataError, match=r"closed: the folder cannot be opened \(Permission denied\)"):
+        files(Source(path=str(tmp_path)))
 
 
 def test_every_row_is_used_or_quarantined_with_its_reason(tmp_path, read_source):

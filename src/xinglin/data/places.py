@@ -3,7 +3,8 @@
 import difflib
 import glob
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -99,8 +100,7 @@ def find(path: str) -> list[Place]:
         return _folder(here)
     # Path.glob cannot start from an absolute pattern.
     found = sorted(p for p in map(Path, glob.glob(str(here), recursive=True)) if p.is_file())  # noqa: PTH207
-    if here.is_symlink():
-        raise DataError(f"{here}: a link to {here.readlink()}, which is not there")
+    _refuse_dead_link(here)
     if not found:
         raise DataError(_nothing_at(here))
     return [Place(path, alone=False) for path in found]
@@ -108,7 +108,7 @@ def find(path: str) -> list[Place]:
 
 def _folder(folder: Path, *, only_registered: bool = False) -> list[Place]:
     """All files of a folder. Those that a registry in it describes are read as it says."""
-    inside = [p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder))]
+    inside = [path for path in _inside(folder) if not _hidden(path.relative_to(folder))]
     known: dict[Path, registry.Entry] = {}
     registries = sorted(path for path in inside if path.name == registry.NAME and registry.is_one(path))
     for path in registries:
@@ -128,6 +128,30 @@ def _folder(folder: Path, *, only_registered: bool = False) -> list[Place]:
         what = "the registry names no file that is here" if only_registered else "the folder holds no file"
         raise DataError(f"{folder}: {what}")
     return found
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """All files under it, through links too, each folder once: links may lead in a circle."""
+    seen: set[str] = set()
+    for top, folders, names in os.walk(folder, followlinks=True, onerror=_not_opened):
+        real = os.path.realpath(top)
+        folders[:] = [] if real in seen else sorted(folders)
+        paths = [] if real in seen else [Path(top, name) for name in names]
+        seen.add(real)
+        for path in paths:
+            _refuse_dead_link(path)
+        yield from filter(Path.is_file, paths)
+
+
+def _not_opened(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename}: the folder cannot be opened ({error.strerror}); make it readable, or move it"
+    )
+
+
+def _refuse_dead_link(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path}: a link to {path.readlink()}, which is not there; mend it, or delete it")
 
 
 def _registered(path: Path, name: str) -> list[Place]:

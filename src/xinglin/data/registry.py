@@ -22,6 +22,18 @@ from xinglin.plugins import nearest
 NAME = "dataset_info.json"
 COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
 """Columns with a default name; all others are read only where the registry names them."""
+KNOWN = (
+    *COLUMNS,
+    "history",
+    "system",
+    "tools",
+    "images",
+    "videos",
+    "audios",
+    "chosen",
+    "rejected",
+    "kto_tag",
+)
 TAGS = {
     "role_tag": "from",
     "content_tag": "value",
@@ -87,6 +99,9 @@ class Entry:
         media = next((key for key in MEDIA if row.get(named.get(key))), None)
         if media:
             raise Reject("has_media", f"the row has {media}")
+        asked = named.get("prompt" if self.given.get("formatting", "alpaca") == "alpaca" else "messages")
+        if asked and asked not in row:
+            raise Reject("missing_column", f"no column {asked}; there are {', '.join(map(str, row))}")
         got = {key: row[column] for key, column in named.items() if row.get(column) is not None}
         rest = {key: value for key, value in row.items() if key not in named.values()}
         made = self._spoken(got) if self.given.get("formatting", "alpaca") != "alpaca" else self._asked(got)
@@ -155,13 +170,13 @@ def _is_registry(found: Any) -> bool:
 
 
 def _checked(entry: Entry) -> Entry:
-    for part, known in (("columns", None), ("tags", TAGS)):
+    for part, known in (("columns", KNOWN), ("tags", tuple(TAGS))):
         names = entry.given.get(part, {})
         if not isinstance(names, dict) or not all(isinstance(name, str | None) for name in names.values()):
             raise ValueError(f"'{entry.name}': {part} is no object of names")
-        wrong = [name for name in names if known and name not in known]
+        wrong = next((name for name in names if name not in known), None)
         if wrong:
-            raise ValueError(f"'{entry.name}': unknown tag '{wrong[0]}'; {nearest(wrong[0], list(TAGS))}")
+            raise ValueError(f"'{entry.name}': {part} has no '{wrong}'; {nearest(wrong, known)}")
     formatting = entry.given.get("formatting", "alpaca")
     if formatting not in ("alpaca", "sharegpt", "openai"):
         raise ValueError(f"'{entry.name}': formatting is {formatting!r}, not alpaca, sharegpt or openai")

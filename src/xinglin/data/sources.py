@@ -153,11 +153,18 @@ def content_hash(source: Source) -> str:
     """SHA-256 over the bytes of all files of ``source`` in order and what a registry says of them, as 64 hex digits."""
     total = hashlib.sha256()
     for path in files(source):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+        total.update(_digest(path))
     for place in [] if source.path.startswith(SAMPLE) else places.find(source.path):
         total.update(json.dumps(place.entry.given).encode() if place.entry else b"")
     return total.hexdigest()
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable, or move it") from error
 
 
 def read(
