@@ -44,16 +44,18 @@ class Encoded:
         """Bool ``(T,)``, True where the token is to be predicted."""
         return self.weights > 0
 
+    @property
+    def trained(self) -> int:
+        """Tokens that are to be predicted."""
+        return np.count_nonzero(self.weights)
+
     def __len__(self) -> int:
         return len(self.ids)
 
 
-class _Unit(NamedTuple):
-    text: str
-    plain: bool
-    inner: bool = False
-    """Not the beginning of a text, so it must not get the prefix space that some tokenizers put there."""
-
+_Unit = tuple[str, bool, bool]
+"""A text that is encoded for itself, whether it is plain, and whether it is inner: not the beginning of a text, so that
+it must not get the prefix space that some tokenizers put there. A bare tuple, since there is one for each segment."""
 
 Memo = dict[_Unit, np.ndarray]
 """Segments and their tokens; empty at first."""
@@ -101,13 +103,17 @@ class SegmentEncoder:
 
     def neutral(self, text: str, weight: float) -> list[Segment]:
         """``text`` with every special token that is spelled out in it set apart as plain text."""
-        for start in self._special_starts:
-            if start in text:
-                break
-        else:
+        if not self.may_spell(text):
             return [Segment(text, weight)]
         parts = enumerate(self._special_token.split(text))
         return [Segment(part, weight, plain=at % 2 == 1) for at, part in parts if part]
+
+    def may_spell(self, text: str) -> bool:
+        """Whether ``text`` holds a character that a special token begins with; few texts do."""
+        for start in self._special_starts:  # noqa: SIM110, a generator costs more than what it looks at
+            if start in text:
+                return True
+        return False
 
     def special_token_in(self, text: str) -> str | None:
         """The first special token that is spelled out in ``text``, if any."""
@@ -133,14 +139,14 @@ class SegmentEncoder:
 
         ``memo`` makes that so for all calls that are given the same one, which keeps their segments.
         """
-        places: dict[_Unit, int] = {}
-        units = (unit for row in rows for unit in self._units(row))
-        order = np.fromiter((places.setdefault(unit, len(places)) for unit in units), np.int64)
+        units = self._units(rows)
+        places = {unit: place for place, unit in enumerate(dict.fromkeys(units))}
+        order = np.fromiter(map(places.__getitem__, units), np.int64, len(units))
         ids, starts = self._encode_units(list(places)) if memo is None else self._recalled(places, memo)
         lengths = np.diff(starts)[order]
         ends = np.cumsum(lengths)
         tokens = ids[np.arange(lengths.sum()) + np.repeat(starts[order] - (ends - lengths), lengths)]
-        weights = np.repeat(np.array([part.weight for row in rows for part in row], np.float32), lengths)
+        weights = np.repeat(np.array([weight for row in rows for _, weight, _ in row], np.float32), lengths)
         cuts = [0, *ends[np.cumsum([len(row) for row in rows], dtype=np.int64) - 1].tolist()]
         return [Encoded(tokens[start:end], weights[start:end]) for start, end in pairwise(cuts)]
 
@@ -156,11 +162,15 @@ class SegmentEncoder:
         runs = zip(shown, pairwise(texts), strict=True)
         return [[text[len(before) :], trained] for trained, (before, text) in runs]
 
-    def _units(self, row: tuple[Segment, ...]) -> list[_Unit]:
+    def _units(self, rows: Sequence[tuple[Segment, ...]]) -> list[_Unit]:
         if not self._lead:
-            return [_Unit(text, plain) for text, _, plain in row]
-        begins = 1 if row[0].text == self.bos else 0
-        return [_Unit(text, plain, at > begins) for at, (text, _, plain) in enumerate(row)]
+            return [(text, plain, False) for row in rows for text, _, plain in row]
+        begins = [1 if row[0].text == self.bos else 0 for row in rows]
+        return [
+            (text, plain, at > begin)
+            for row, begin in zip(rows, begins, strict=True)
+            for at, (text, _, plain) in enumerate(row)
+        ]
 
     def _recalled(self, units: Iterable[_Unit], memo: Memo) -> Tokens:
         if new := [unit for unit in units if unit not in memo]:
@@ -184,11 +194,11 @@ class SegmentEncoder:
 
     def _encode_groups(self, units: list[_Unit]) -> Tokens:
         parts: dict[_Unit, np.ndarray] = {}
-        kinds = sorted({unit.plain for unit in units})
+        kinds = sorted({plain for _, plain, _ in units})
         for plain in kinds:
             if self.backend.encode_special_tokens != plain:
                 self.backend.encode_special_tokens = plain
-            group = [unit for unit in units if unit.plain is plain]
+            group = [unit for unit in units if unit[1] is plain]
             tokens = self._encode_group(group)
             if len(kinds) == 1:
                 return tokens
@@ -198,19 +208,19 @@ class SegmentEncoder:
     def _encode_group(self, units: list[_Unit]) -> Tokens:
         if self._bulk is not None:
             try:
-                return self._bulk.encode([unit.text for unit in units])
+                return self._bulk.encode([text for text, _, _ in units])
             except Disagreement as found:
                 print(f"{found}; text is encoded without it from now on, which is slower")
                 self._bulk, self._trusted = None, False
-        texts = [self._lead + unit.text if unit.inner else unit.text for unit in units]
+        texts = [self._lead + text if inner else text for text, _, inner in units]
         *batch, lead = self.backend.encode_batch_fast([*texts, self._lead], add_special_tokens=False)
         parts = []
-        for unit, encoding in zip(units, batch, strict=True):
+        for (text, _, inner), encoding in zip(units, batch, strict=True):
             ids = encoding.ids
-            if unit.inner:
+            if inner:
                 if ids[: len(lead)] != lead.ids:
                     raise ModelError(
-                        f"the tokenizer merges {self._lead!r} with the text after it: {unit.text[:40]!r}"
+                        f"the tokenizer merges {self._lead!r} with the text after it: {text[:40]!r}"
                     )
                 ids = ids[len(lead) :]
             parts.append(ids)

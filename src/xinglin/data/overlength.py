@@ -29,7 +29,7 @@ from xinglin.errors import DataError
 Policy = Literal["error", "drop", "truncate_history", "split"]
 Trainable = Document | Conversation | Preference
 
-_BATCH = 256
+_BATCH = 128
 
 
 @dataclass
@@ -134,7 +134,7 @@ class _Fitter:
     whole: Callable[[Trainable], bool]
 
     def fit(self, record: Trainable, rows: list[Encoded]) -> list[Encoded]:
-        if not all(row.mask.any() for row in rows):
+        if not all(row.trained for row in rows):
             raise _LeftOut("nothing_to_train", "no message is trained on")
         if self.policy == "truncate_history" and isinstance(record, Document):
             raise DataError(
@@ -167,7 +167,7 @@ class _Fitter:
                 pieces = self._windows(record)
         if not pieces:
             raise _LeftOut("answer_too_long", f"{length}, and no answer fits together with its question")
-        if not all(piece.mask.any() for piece in pieces):
+        if not all(piece.trained for piece in pieces):
             raise _LeftOut("nothing_to_train", f"{length}, and what fits is not trained on")
         if isinstance(record, Preference) or self.policy == "truncate_history":
             self.counter.truncated += 1
@@ -192,7 +192,7 @@ class _Fitter:
             rendered = [self.renderer.preference(kept, answer, tools=tools) for answer in answers]
             rows = self.renderer.encode(rendered or [self.renderer.conversation(kept, tools=tools)])
             if all(len(row) <= self.max_tokens for row in rows):
-                if not answers and rows[0].mask.any():
+                if not answers and rows[0].trained:
                     self.counter.answers_dropped += _num_trained(_flat(exchanges[:gone]))
                 return rows
         return []
@@ -224,7 +224,7 @@ class _Fitter:
             else:
                 windows.append((begin, at, at + 1))
         rows = [encoded(*window) for window in windows]
-        rows = [row for row in rows if row.mask.any()]
+        rows = [row for row in rows if row.trained]
         self.counter.answers_dropped += lost if rows else 0
         return rows
 

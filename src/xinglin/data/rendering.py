@@ -24,7 +24,7 @@ from transformers.utils.chat_template_utils import _compile_jinja_template
 from xinglin.data.encoding import Encoded, Memo, Segment, SegmentEncoder
 from xinglin.data.records import Message
 from xinglin.data.shape import Pieces, Shape, pieces_of, rows_of, shape_of, without_reasoning
-from xinglin.data.skeleton import Skeleton, SkeletonReader, first_difference
+from xinglin.data.skeleton import Part, Skeleton, SkeletonReader, first_difference
 from xinglin.data.templates import load_template, template_names
 from xinglin.errors import DataError, ModelError
 
@@ -206,7 +206,7 @@ class Renderer:
         for fresh in (False, True):
             skeleton = self._reader.read(shape, generation=generation, fresh=fresh)
             segments = self._assemble(skeleton, messages, pieces)
-            if "".join(segment.text for segment in segments) == rendered + skeleton.closing:
+            if "".join([segment.text for segment in segments]) == rendered + skeleton.closing:
                 return segments
         index, printed, expected = first_difference(skeleton, pieces, rendered)
         raise DataError(
@@ -219,17 +219,31 @@ class Renderer:
     ) -> tuple[Segment, ...]:
         """One segment per run of parts with one owner: token boundaries do not depend on ``train`` flags."""
         segments: list[Segment] = []
-        owner = None
-        for part in skeleton.parts:
-            weight = messages[part.owner].train if part.owner >= 0 else False
-            text = part.fill(pieces)
-            for segment in self._encoder.neutral(text, weight) if part.slot else [Segment(text, weight)]:
-                if part.owner == owner and not (segment.plain or segments[-1].plain):
-                    segments[-1] = Segment(segments[-1].text + segment.text, weight)
-                elif segment.text:
-                    segments.append(segment)
-                    owner = part.owner
+        before = None
+        for owner, parts in skeleton.runs:
+            weight = messages[owner].train if owner >= 0 else False
+            for text, plain in self._stretches(parts, pieces):
+                if owner == before and not (plain or segments[-1].plain):
+                    segments[-1] = Segment(segments[-1].text + text, weight)
+                else:
+                    segments.append(Segment(text, weight, plain))
+                before = owner
         return tuple(segments)
+
+    def _stretches(self, parts: Sequence[Part], pieces: Pieces) -> list[tuple[str, bool]]:
+        """The texts of ``parts``, and whether each is plain: one, as long as no content spells a special token."""
+        texts = [part.text or part.fill(pieces) for part in parts]
+        for part, text in zip(parts, texts, strict=True):
+            if part.slot and self._encoder.may_spell(text):
+                break
+        else:
+            whole = "".join(texts)
+            return [(whole, False)] if whole else []
+        cut = (
+            self._encoder.neutral(text, False) if part.slot else [Segment(text, False)]
+            for part, text in zip(parts, texts, strict=True)
+        )
+        return [(segment.text, segment.plain) for each in cut for segment in each if segment.text]
 
     @cached_property
     def _template(self) -> tuple[Template, dict[str, Any]]:
@@ -274,9 +288,10 @@ class Renderer:
 
     def _refuse_special_tokens(self, messages: Sequence[Message], shape: Shape) -> None:
         """Where the template writes them itself, special tokens that data spell could not be told from its own."""
-        for index, (message, form) in enumerate(zip(messages, shape.forms, strict=True)):
+        for index, form in enumerate(shape.forms):
             if not (self._bos or form.calls or form.name):
                 continue
+            message = messages[index]
             place = f"message {index + 1} ({message.role})"
             self._refuse_bos(message.content, place)
             for text in form.calls if form.name is None else (*form.calls, form.name):

@@ -7,7 +7,7 @@ each string among the arguments. What is left is the shape, which few conversati
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from xinglin.data.records import Message, Role
 
@@ -34,6 +34,10 @@ class Form(NamedTuple):
         return Form(self.role, self.reasoned)
 
 
+_PLAIN: dict[Role, Form] = {role: Form(role) for role in get_args(Role)}
+"""The form of nearly every message: a content and nothing else."""
+
+
 class Shape(NamedTuple):
     """A conversation without its texts."""
 
@@ -57,6 +61,8 @@ def shape_of(messages: Sequence[Message], tools: Sequence[Any] = ()) -> Shape:
 
 def pieces_of(message: Message) -> tuple[str, ...]:
     """The texts of a message, in the order of its slots."""
+    if _is_plain(message):
+        return (message.content,)
     said = tuple(filter(None, _reasoning_and_answer(message)))
     called = (text for call in message.tool_calls for text in (call.name, *_strings(call.arguments)))
     return (*said, *called) if message.tool_calls else said
@@ -75,7 +81,10 @@ def num_pieces(form: Form) -> int:
 
 def rows_of(shape: Shape, pieces: Pieces) -> list[dict[str, Any]]:
     """The messages as a chat template takes them."""
-    return [_row(form, iter(texts)) for form, texts in zip(shape.forms, pieces, strict=True)]
+    return [
+        {"role": form.role, "content": texts[0]} if form is _PLAIN[form.role] else _row(form, iter(texts))
+        for form, texts in zip(shape.forms, pieces, strict=True)
+    ]
 
 
 def _row(form: Form, texts: Iterator[str]) -> dict[str, Any]:
@@ -89,7 +98,15 @@ def _row(form: Form, texts: Iterator[str]) -> dict[str, Any]:
     return row
 
 
+def _is_plain(message: Message) -> bool:
+    return bool(message.content) and not (
+        message.tool_calls or message.name is not None or message.content.startswith("<think>")
+    )
+
+
 def _form(message: Message) -> Form:
+    if _is_plain(message):
+        return _PLAIN[message.role]
     reasoning, answer = _reasoning_and_answer(message)
     calls = (json.dumps(_filled(call.arguments, None), ensure_ascii=False) for call in message.tool_calls)
     return Form(message.role, bool(reasoning), bool(answer), tuple(calls), message.name)

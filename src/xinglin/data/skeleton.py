@@ -14,7 +14,7 @@ closes the last answer with no token, the eos token is added.
 
 import json
 import re
-from itertools import product
+from itertools import groupby, product
 from typing import NamedTuple, Protocol
 
 from xinglin.data.shape import Pieces, Shape, num_pieces
@@ -55,8 +55,15 @@ class Part(NamedTuple):
         return pieces[message][piece].lstrip(left).rstrip(right)
 
 
-class Skeleton(NamedTuple):
+class Run(NamedTuple):
+    """Neighbouring parts of one owner."""
+
+    owner: int
     parts: tuple[Part, ...]
+
+
+class Skeleton(NamedTuple):
+    runs: tuple[Run, ...]
     stops: frozenset[str]
     """Tokens that end an assistant message."""
     closing: str
@@ -137,7 +144,9 @@ class SkeletonReader:
                 parts.append(Part("", after, slots[place], treatments[place]))
         closing = "" if generation else self._closing(shape)
         parts.append(Part(closing, len(shape.forms) - 1))
-        return Skeleton(tuple(part for part in parts if part.text or part.slot), frozenset(stops), closing)
+        printed = groupby((part for part in parts if part.text or part.slot), lambda part: part.owner)
+        runs = tuple(Run(owner, tuple(own)) for owner, own in printed)
+        return Skeleton(runs, frozenset(stops), closing)
 
     def _start(self, shape: Shape, owner: int, gap: str) -> int:
         """Where in ``gap``, the text before an answer, the answer's own text begins."""
@@ -261,11 +270,12 @@ class SkeletonReader:
 
 def first_difference(skeleton: Skeleton, pieces: Pieces, rendered: str) -> tuple[int, str, str]:
     """(message, text printed, text expected) where a rendering first leaves its skeleton; texts of 40 characters."""
-    texts = [part.fill(pieces) for part in skeleton.parts]
+    parts = [part for run in skeleton.runs for part in run.parts]
+    texts = [part.fill(pieces) for part in parts]
     expected = "".join(texts)
     at = _agreement(expected, rendered)
     message = end = 0
-    for part, text in zip(skeleton.parts, texts, strict=True):
+    for part, text in zip(parts, texts, strict=True):
         message = part.slot[0] if part.slot else message
         end += len(text)
         if end > at:

@@ -23,7 +23,9 @@ from xinglin.runtime import atomic
 from xinglin.runtime.artifact import Artifact, sha256
 from xinglin.runtime.progress import progress
 
-CHUNK = 1024
+CHUNK = 128
+"""Records that are tokenised at a time. Many at once would outlive several rounds of the garbage collector, whose full
+rounds walk through everything that is loaded."""
 _VERSION = 2
 
 
@@ -50,7 +52,7 @@ def split_file(artifact: Artifact, split: str) -> Path:
 def read_split(path: Path, *, every: int = 1, span: Span | None = None) -> Iterator[Record]:
     """The records of a split, in order; with ``every``, the first of each that many; only the lines of ``span``."""
     for number, line in islice(enumerate(_lines(path, span)), 0, None, every):
-        yield from_json(json.loads(line), Origin(path.name, number + 1))
+        yield from_json(json.loads(line.decode()), Origin(path.name, number + 1))
 
 
 def _lines(path: Path, span: Span | None) -> Iterator[bytes]:
