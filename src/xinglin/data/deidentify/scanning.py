@@ -31,13 +31,14 @@ _CHINESE_ONLY = sum(
     1 << index for index, detector in enumerate(DETECTORS) if getattr(detector, "CHINESE", False)
 )
 
-_WIDE = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff20\uff0b\uff0d\uff0e\uff3f]")
+_WIDE = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff20\uff0b\uff0d\uff0e\uff3f]+")
 _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F) if _WIDE.match(chr(wide))}
 
 
 def narrowed(text: str) -> str:
     """Full-width letters and digits as half-width ones, as detectors read them; the length stays."""
-    return text.translate(_NARROW) if _WIDE.search(text) else text
+    # Much faster than translating the whole text, of which little is wide.
+    return _WIDE.sub(lambda wide: wide[0].translate(_NARROW), text)
 
 
 def found_by_rules(text: str, *, types: frozenset[str], asked: int | None = None) -> list[tuple[Span, int]]:

@@ -1,4 +1,5 @@
-"""Hints that several detectors share. Each begins with one set of characters, which lets ``re`` skip the rest fast."""
+"""Hints that several detectors share. Each begins with one set of characters, which lets ``re`` skip the rest fast, and a
+detector has few of them, since each is looked for in all of the text."""
 
 import re
 

@@ -9,7 +9,7 @@ from xinglin.data.deidentify.spans import Span
 LABELS = {"age": ("年龄", "AGE")}
 RANK = 2
 IN_PLACE = True
-HINTS = (re.compile(r"[9九](?:\d|十)"), re.compile(r"1[012]\d"), re.compile(r"一百"), re.compile(r"[Nn]inet"))
+HINTS = (re.compile(r"[91九一Nn](?:(?<=[9九])(?:\d|十)|(?<=1)[012]\d|(?<=一)百|(?<=[Nn])inet)"),)
 
 _NUMBER = r"(?:9\d|1[012]\d)"
 _AGES = re.compile(

@@ -15,11 +15,11 @@ _MONTH = (
     "(?<=[Jj]an|[Ff]eb|Mar|[Aa]pr|May|[Jj]u[nl]|[Aa]ug|[Ss]ep|[Oo]ct|[Nn]ov|[Dd]ec)"
 )
 HINTS = (
-    re.compile(r"\d(?:\s?[年月]|[-/.]\d{1,2}[-/.]\d|\d{3}[-/]?[01]\d)"),
-    re.compile(r"\d\.\d{1,2}[日号]"),
-    re.compile(r"月份?[0-9一二三四五六七八九十]"),
+    re.compile(
+        r"[\d月](?:(?<=月)份?[0-9一二三四五六七八九十]|(?<=\d)(?:\s?[年月]|[-/.]\d{1,2}[-/.]\d|\d{3}[-/]?[01]\d|"
+        rf"\.\d{{1,2}}[日号]|(?:st|nd|rd|th)?(?:[ -]|\sof\s){_MONTH}))"
+    ),
     re.compile(rf"{_MONTH}[a-z]{{0,6}}\.?,?\s?(?:of )?\d"),
-    re.compile(rf"\d(?:st|nd|rd|th)?(?:[ -]|\sof\s){_MONTH}"),
 )
 
 MONTHS = (
@@ -68,7 +68,7 @@ _LEAP = 2020
 
 
 def find(text: str) -> Iterator[Span]:
-    named = HINTS[3].search(text)
+    named = HINTS[1].search(text)
     for form in _FORMS if named else _NUMBER_FIRST:
         for match in form.finditer(text):
             if _read(match) is not None:

@@ -9,7 +9,9 @@ from xinglin.data.deidentify.spans import Span
 
 LABELS = {"email": ("邮箱", "EMAIL"), "ip": ("IP地址", "IP"), "url": ("网址", "URL")}
 RANK = 1
-HINTS = tuple(map(re.compile, (r"@", r"://", r"www\.", r"\d\.\d{1,3}\.\d", r"[0-9A-Fa-f]:[0-9A-Fa-f:]{3}")))
+HINTS = (
+    re.compile(r"[@:w.](?:(?<=@)|(?<=:)//|(?<=w)ww\.|(?<=[0-9A-Fa-f]:)[0-9A-Fa-f:]{3}|(?<=\d\.)\d{1,3}\.\d)"),
+)
 
 _EMAIL = re.compile(
     r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,5}[A-Za-z]{2,18}(?![A-Za-z0-9])"

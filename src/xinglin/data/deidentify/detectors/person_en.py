@@ -11,13 +11,15 @@ LABELS = {"doctor_name": ("医生姓名", "DOCTOR_NAME"), "patient_name": ("患�
 RANK = 3
 CHINESE = False
 HINTS = (
-    re.compile(r"[DdMPNS](?:[Rr]s?|rs|s|iss|ister|adam|rof|rofessor|urse|octor|urgeon)\.?\s?[A-Z]"),
-    re.compile(r"[nN](?:ame|AME)(?:\"?[ ]?:|[ ]is|['’]s|d)"),
-    re.compile(r"[a-zPE]\"?:[ ]?\"?(?:Dr\.?[ ])?[A-Z][a-z]"),
-    re.compile(r"[a-z],? (?:M\.?D|D\.?O|R\.?N|N\.?P|Ph\.?D|MBBS|FRCP|FACS|PA-C)"),
-    re.compile(r"called [A-Z]"),
-    re.compile(r"I am [A-Z]|I'm [A-Z]|I’m [A-Z]|This is [A-Z]|this is [A-Z]|Patient [A-Z]|patient [A-Z]"),
-    re.compile(r"egards|incerely|ours truly"),
+    re.compile(
+        r"[DdMPNSngc](?:(?<=[DdMPNS])(?:[Rr]s?|rs|s|iss|ister|adam|rof|rofessor|urse|octor|urgeon)\.?\s?[A-Z]|"
+        r"(?<=[nN])(?:ame|AME)(?:\"?[ ]?:|[ ]is|['’]s|d)|(?<=eg)ards|(?<=inc)erely)"
+    ),
+    re.compile(
+        r"[ :](?:(?:(?<=[a-zPE]:)|(?<=[a-zPE]\":))[ ]?\"?(?:Dr\.?[ ])?[A-Z][a-z]|(?:(?<=[a-z] )|(?<=[a-z], ))"
+        r"(?:M\.?D|D\.?O|R\.?N|N\.?P|Ph\.?D|MBBS|FRCP|FACS|PA-C)|(?<=ours )truly|"
+        r"(?:(?<=called )|(?<=I am )|(?<=I['’]m )|(?<=[Tt]his is )|(?<=[Pp]atient ))[A-Z])"
+    ),
 )
 
 _WORD = r"(?:(?:Mc|Mac|O['’]|D['’])?[A-Z][a-zà-ÿ]+(?:[-'’][A-Z][a-zà-ÿ]+)?)"

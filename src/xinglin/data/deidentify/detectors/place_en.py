@@ -11,12 +11,11 @@ LABELS = {"hospital": ("医院", "HOSPITAL"), "address": ("地址", "ADDRESS")}
 RANK = 3
 CHINESE = False
 HINTS = (
-    re.compile(r"Hospital|Clinic|Infirmary|Sanatorium|Surgery|Hospice|Medical [CGPI]|Health [CS]"),
-    re.compile(r"\d[A-Za-z]?,? [A-Z]"),
-    re.compile(r"\d\w\w? [A-Z]"),
-    re.compile(r"P\.?[ ]?O\.?[ ]Box"),
-    re.compile(r", [A-Z]{2} \d{5}"),
-    re.compile(r"ddress: \d"),
+    re.compile(
+        r"Hospital|Clinic|Infirmary|Sanatorium|Surgery|Hospice|Medical [CGPI]|Health [CS]|P\.?[ ]?O\.?[ ]Box|"
+        r", [A-Z]{2} \d{5}|ddress: \d"
+    ),
+    re.compile(r"\d(?:[A-Za-z]?,?|\w\w?) [A-Z]"),
 )
 
 _WORD = r"(?:[A-Z][\w.'’&-]*)"

@@ -10,8 +10,10 @@ LABELS = {"record_number": ("病历号", "RECORD_NUMBER")}
 RANK = 1
 HINTS = (
     re.compile(r"[号码卡证][\s:：=#是为Nno.]{0,8}[A-Za-z0-9]"),
-    re.compile(r"[#NnM](?:(?<=#)[ ]?[A-Z\d]|umber|UMBER|[oO](?:[.:#]|[ ]\d)|um\.|RN)"),
-    re.compile(r"[Ii][Dd](?:[:#]|[ ][A-Z\d]|[ ]is)"),
+    re.compile(
+        r"[#NnMIi](?:(?<=#)[ ]?[A-Z\d]|(?<=[#NnM])(?:umber|UMBER|[oO](?:[.:#]|[ ]\d)|um\.|RN)|"
+        r"(?<=[Ii])[Dd](?:[:#]|[ ][A-Z\d]|[ ]is))"
+    ),
 )
 
 _GAP = r"(?:\s|[:：=#是为]|[Nn][Oo]\.?|is)*"
