@@ -1,5 +1,7 @@
-"""Hints that several detectors share. Each begins with one set of characters, which lets ``re`` skip the rest fast, and a
-detector has few of them, since each is looked for in all of the text."""
+"""Hints that several detectors share. Each begins with one set of characters, which lets ``re`` skip the rest fast.
+
+A detector has few of them, since each is looked for in all of the text.
+"""
 
 import re
 
