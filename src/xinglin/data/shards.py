@@ -15,6 +15,7 @@ A preference occupies two neighbouring sequences: the chosen one, then the rejec
 """
 
 import json
+from array import array
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -56,12 +57,10 @@ class ShardWriter:
         self._weights = (folder / "weights.bin").open("wb")
         self._added: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
         self._bits = np.zeros(0, dtype=np.bool_)
-        self._lengths: list[int] = []
-        self._counts: list[int] = []
-        self._rows: list[int] = []
-        self._sources: list[int] = []
+        # Lists of so many numbers would take four times as much memory.
+        self._lengths, self._counts, self._rows, self._sources = (array("q") for _ in range(4))
         self._names: dict[str, int] = {}
-        self._weighted: list[int] = []
+        self._weighted = array("q")
 
     def add(self, ids: npt.NDArray[Any], trained: npt.NDArray[Any], *, row: int, source: str = "") -> None:
         """One sequence, (T,) ids and (T,) mask or weights, made from line ``row``, which came from ``source``."""
@@ -83,8 +82,8 @@ class ShardWriter:
         weights[starts[ends > starts]] = 0
         mask = weights > 0
         before = np.concatenate([[0], np.cumsum(mask)])
-        self._counts += (before[ends] - before[starts]).tolist()
-        self._lengths += lengths
+        self._counts.extend((before[ends] - before[starts]).tolist())
+        self._lengths.extend(lengths)
         if (weights != mask).any():
             for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=first):
                 if (weights[start:end] != mask[start:end]).any():

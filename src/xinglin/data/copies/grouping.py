@@ -28,21 +28,24 @@ def group(
         clusters: (records,) the cluster of each, any numbers.
     """
     rows = array("Q")
-    named = {key: array("Q") for key in keys}
+    # Most records name nobody, so only those that do take memory here.
+    named = {key: (array("q"), array("Q")) for key in keys}
     origin, row = None, -1
-    for record in records:
+    for place, record in enumerate(records):
         row += record.origin != origin
         origin = record.origin
         rows.append(row)
-        for key, values in named.items():
-            values.append(_name(record.meta, key))
+        for key, (places, names) in named.items() if record.meta else ():
+            if name := _name(record.meta, key):
+                places.append(place)
+                names.append(name)
     groups = np.arange(len(rows))
     groups = join(groups, *_equal(np.asarray(rows)))
     if clusters is not None:
         groups = join(groups, *_equal(clusters.astype(np.uint64)))
-    for values in named.values():
-        names = np.asarray(values)
-        groups = join(groups, *_equal(names, np.flatnonzero(names)))
+    for places, names in named.values():
+        left, right = _equal(np.asarray(names))
+        groups = join(groups, np.asarray(places)[left], np.asarray(places)[right])
     return groups
 
 
@@ -75,9 +78,8 @@ def _name(meta: Mapping[str, Any], key: str) -> int:
     return int.from_bytes(hashlib.blake2b(str(value).encode(), digest_size=8).digest(), "little")
 
 
-def _equal(names: NDArray[np.uint64], places: Numbers | None = None) -> tuple[Numbers, Numbers]:
+def _equal(names: NDArray[np.uint64]) -> tuple[Numbers, Numbers]:
     """Pairs of places that link all those with equal names."""
-    places = np.arange(len(names)) if places is None else places
-    order = places[np.argsort(names[places], kind="stable")]
+    order = np.argsort(names, kind="stable")
     same = names[order[1:]] == names[order[:-1]]
     return order[:-1][same], order[1:][same]
