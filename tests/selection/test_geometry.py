@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xinglin.selection import geometry
-from xinglin.selection.geometry import Cover, k_means, medoid, squared_distances
+from xinglin.selection.geometry import Cover, Likeness, k_means, medoid, squared_distances
 
 
 def points(seed, number=60, width=5):
@@ -44,6 +44,22 @@ def test_k_center_takes_the_farthest_every_time(monkeypatch, blocks):
         cover.add([index])
         chosen.append(index)
     assert cover.radius == pytest.approx(full[:, chosen].min(axis=1).max(), rel=1e-4)
+
+
+@pytest.mark.parametrize("blocks", [(1 << 14, 256), (7, 3)])
+def test_gains_are_those_of_brute_force(monkeypatch, blocks):
+    monkeypatch.setattr(geometry, "BLOCK", blocks[0])
+    monkeypatch.setattr(geometry, "CENTRES", blocks[1])
+    rows = points(4)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    similar, chosen, likeness = rows.astype(np.float64) @ rows.T, [], Likeness(rows)
+    for index in (3, 8, 40):
+        chosen.append(index)
+        likeness.add(index)
+        whole = similar[:, chosen].max(axis=1).clip(0).sum()
+        each = [similar[:, [*chosen, other]].max(axis=1).clip(0).sum() for other in range(60)]
+        assert likeness.total == pytest.approx(whole, rel=1e-5)
+        np.testing.assert_allclose(likeness.gains(np.arange(60)), np.array(each) - whole, atol=1e-4)
 
 
 def test_k_means_finds_clusters_and_is_the_same_on_every_run():

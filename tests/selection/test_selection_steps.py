@@ -1,5 +1,7 @@
 """What is dropped and what is taken, beside plain loops; quotas hold whatever takes."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -94,6 +96,37 @@ def test_k_center_is_the_greedy_cover_from_the_medoid():
     assert begun.taken == [int(full[:, [2, 30]].min(axis=1).argmax())], "what is protected covers, too"
 
 
+def stands_for(points, chosen):
+    """The sum that facility location makes great."""
+    return (points @ points[chosen].T).max(axis=1).clip(0).sum() if chosen else 0.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("protected", [(), (2, 30)])
+def test_facility_location_is_plain_greedy(monkeypatch, seed, protected):
+    """Points whose products are exact, with many ties: the earlier of equal ones is taken."""
+    monkeypatch.setattr("xinglin.selection.steps.facility_location.BLOCK", 3)
+    signs = np.random.default_rng(seed).choice([-0.5, 0.5], (N, 8)).astype(np.float32)
+    points = np.where(np.arange(8) < 4, signs, 0)[:, np.random.default_rng(seed).permutation(8)]
+    points[::3] = np.roll(points[::3], 2, axis=1)
+    made = pool(protected=protected)
+    made.embed = lambda: points
+    apply(made, name="facility_location", keep=12)
+    expected = []
+    for _ in range(12):
+        free = [i for i in range(N) if i not in {*expected, *protected}]
+        expected.append(max(free, key=lambda i: stands_for(points, [*protected, *expected, i])))
+    assert made.taken == expected
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_facility_location_is_near_the_best_of_all_subsets(seed):
+    made = apply(pool(seed, number=10), name="facility_location", keep=3)
+    points = made.embed()
+    best = max(stands_for(points, list(each)) for each in combinations(range(10), 3))
+    assert (1 - 1 / np.e) * best <= stands_for(points, made.taken) <= best + 1e-5
+
+
 def test_every_cluster_gives_its_best():
     made = apply(pool(), name="clusters", score="good", number=5, keep=5)
     labels = clusters.k_means(made.embed(), 5, seed=1).labels
@@ -139,6 +172,7 @@ def test_room_that_is_reserved_in_vain_goes_to_others():
 STEPS = [
     {"name": "top", "score": "good"},
     {"name": "k_center"},
+    {"name": "facility_location"},
     {"name": "clusters", "score": "good", "each": 50, "number": 3},
     {"name": "diverse", "score": "good", "similarity": 1.0},
 ]

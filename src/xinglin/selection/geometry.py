@@ -1,4 +1,4 @@
-"""Points that cover others, and clusters of them: greedy k-center and k-means, the same on every run.
+"""Points that cover others, and clusters of them: k-center, facility location, k-means, the same on every run.
 
 Points are (N, d) float32; distances are Euclidean. Both keep O(N) beside the points.
 """
@@ -56,6 +56,37 @@ class Cover:
     def radius(self) -> float:
         """Distance of the point that is farthest from all centres."""
         return float(np.sqrt(self._nearest.max()))
+
+
+class Likeness:
+    """How like every point is to the chosen one that is most like it: the cosine similarity, at least 0. Points have
+    length 1. The sum over all points is submodular: taking the greatest gain every time reaches 1 - 1/e of the
+    best sum (Nemhauser, Wolsey and Fisher 1978)."""
+
+    def __init__(self, points: Points):
+        self._points = points
+        self._best = np.zeros(len(points), np.float32)
+
+    def add(self, index: int) -> None:
+        """Choose a point."""
+        np.maximum(self._best, self._points @ self._points[index], out=self._best)
+
+    def gains(self, indices: Ints) -> Floats:
+        """By how much each of these points alone would raise the sum."""
+        found = np.zeros(len(indices))
+        for start in range(0, len(self._points), BLOCK):
+            part = slice(start, start + BLOCK)
+            for first in range(0, len(indices), CENTRES):
+                these = slice(first, first + CENTRES)
+                more = self._points[indices[these]] @ self._points[part].T
+                more -= self._best[part]
+                found[these] += np.maximum(more, 0, out=more).sum(axis=1)
+        return found
+
+    @property
+    def total(self) -> float:
+        """The sum over all points."""
+        return float(self._best.sum(dtype=np.float64))
 
 
 class Clustering(NamedTuple):
