@@ -97,8 +97,9 @@ class SourceAccount(Account):
 
     def use(self, *, format: str, records: int, repairs: Iterable[str] = ()) -> None:
         repairs = list(repairs)
-        for account in (self, *self.files[-1:]):
-            account._use(format, records, repairs)
+        self._use(format, records, repairs)
+        if self.files:
+            self.files[-1]._use(format, records, repairs)
 
     def reject(self, reason: str, example: str) -> None:
         for account in (self, *self.files[-1:]):

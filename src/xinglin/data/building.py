@@ -34,6 +34,7 @@ from xinglin.runtime.progress import progress
 
 REMOVED = "removed.jsonl"
 QUARANTINE = "quarantine.jsonl"
+_as_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Split(Config):
@@ -79,6 +80,7 @@ class Draft:
     path: Path
     accounts: list[tuple[Source, SourceAccount]] = field(default_factory=list)
     kind: Kind | None = None
+    records: int = 0
 
     @property
     def file(self) -> SplitFile:
@@ -215,7 +217,8 @@ class Builder:
                     if isinstance(after, Removal):
                         removals.add(draft.name, before.origin, after)
                     else:
-                        file.write(json.dumps(after.to_json(), ensure_ascii=False) + "\n")
+                        file.write(_as_text(after.to_json()) + "\n")
+                        draft.records += 1
 
     def _copies(self, drafts: list[Draft], removals: Removals, report: dict[str, Any]) -> Clusters | None:
         rules = self.rules.duplicates
@@ -243,8 +246,12 @@ class Builder:
             dealt = np.zeros(len(groups), np.int64)
             dealt[kept] = assign(groups[kept], draft.split.hold_out, seed=self.seed)
         paths = [self.folder / f"{name}.jsonl" for name in names]
-        counts = _deal(draft.path, paths, dropped, dealt)
-        draft.path.unlink()
+        if dropped or dealt is not None:
+            counts = _deal(draft.path, paths, dropped, dealt)
+            draft.path.unlink()
+        else:
+            counts = [draft.records]
+            draft.path.replace(paths[0])
         for name, path, count in zip(names, paths, counts, strict=True):
             file = SplitFile(name, path, draft.split.held_out or name != draft.name)
             yield Part(file, draft, count)

@@ -47,7 +47,7 @@ class Encoded:
     @property
     def trained(self) -> int:
         """Tokens that are to be predicted."""
-        return np.count_nonzero(self.weights)
+        return int(np.count_nonzero(self.weights))
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -82,12 +82,8 @@ class _Format:
     name: str
     module: ModuleType
     options: Config
-
-    @property
-    def makes(self) -> Kind:
-        """The kind of its records, which the options of some formats decide."""
-        decide = getattr(self.module, "record", None)
-        return decide(self.options) if decide else self.module.RECORD
+    makes: Kind
+    """The kind of its records, which the options of some formats decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,23 +184,24 @@ def read(
     for row, file, place in itertools.islice(_rows(source, formats, account), source.max_rows):
         origin = Origin(file, row.number, source.licence)
         try:
-            format, made = _parse(row, formats, kind, origin, place)
+            format, records, repairs = _parse(row, formats, kind, origin, place)
         except Reject as reject:
             raw = row.raw if isinstance(row, Unreadable) else row.value
             account.reject(reject.reason, f"{origin}: {quarantine.redact(reject.detail)}")
             quarantine.add(file=file, row=row.number, reason=reject.reason, detail=reject.detail, raw=raw)
             continue
         kind = kind or format.makes
-        repairs = [item.name for item in made if isinstance(item, Repair)]
-        account.use(format=format.name, records=len(made) - len(repairs), repairs=repairs)
-        yield from (item for item in made if not isinstance(item, Repair))
+        account.use(format=format.name, records=len(records), repairs=repairs)
+        yield from records
     if not account.rows_used:
         raise DataError(_nothing_used(source, account))
 
 
 def _load(name: str, options: dict[str, Any]) -> _Format:
     module = plugins.load(FORMATS, name)
-    return _Format(name, module, module.Options(**options))
+    chosen = module.Options(**options)
+    decide = getattr(module, "record", None)
+    return _Format(name, module, chosen, decide(chosen) if decide else module.RECORD)
 
 
 def _detectable() -> list[_Format]:
@@ -225,9 +222,9 @@ def _rows(
         return
     for place in places.find(source.path):
         for file in containers.members(place.path):
-            limit = place.entry.max_rows if place.entry else None
+            limit, name = place.entry.max_rows if place.entry else None, str(file)
             for row in itertools.islice(_file_rows(file, place, formats, account), limit):
-                yield row, str(file), place
+                yield row, name, place
 
 
 def _file_rows(
@@ -235,7 +232,7 @@ def _file_rows(
 ) -> Iterator[Row | Unreadable]:
     """The rows of one file; what cannot be read of it is accounted for, and raised if the file stands alone."""
     counted = account.open(str(file))
-    if place.is_about_data:
+    if place.is_about_data or places.is_about_data(Path(file.member).name):
         counted.leave("not_data", f"{file}: a page or program beside the data, by its name")
         return
     number = 0
@@ -278,7 +275,8 @@ def _cut(container: Container, formats: _Formats) -> Iterator[Row]:
 
 def _parse(
     row: Row | Unreadable, formats: _Formats, kind: str | None, origin: Origin, place: Place | None
-) -> tuple[_Format, list[Record | Repair]]:
+) -> tuple[_Format, list[Record], list[str]]:
+    """The format of a row, its records, and the names of the repairs. Raises: Reject."""
     if isinstance(row, Unreadable):
         raise Reject(row.reason, row.detail)
     value = row.value
@@ -291,9 +289,10 @@ def _parse(
         raise Reject("wrong_record_kind", f"'{format.name}' makes {format.makes}, not {kind}")
     value, origin = _own_origin(value, origin)
     made = list(format.module.parse(value, format.options, origin))
-    if all(isinstance(item, Repair) for item in made):
+    records = [item for item in made if not isinstance(item, Repair)]
+    if not records:
         raise Reject("empty", f"'{format.name}' makes no record of it")
-    return format, made
+    return format, records, [item.name for item in made if isinstance(item, Repair)]
 
 
 def _own_origin(value: Any, origin: Origin) -> tuple[Any, Origin]:

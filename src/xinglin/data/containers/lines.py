@@ -15,7 +15,7 @@ def opens(head: Head) -> bool:
 def rows(container: Container) -> Iterator[Row | Unreadable]:
     with container.text() as stream:
         for number, line in enumerate(stream, start=1):
-            if not line.strip():
+            if line.isspace():
                 continue
             try:
                 value = json.loads(line)

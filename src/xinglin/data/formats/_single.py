@@ -69,6 +69,4 @@ def conversation(
             replace(turn, train=options.train_history) if turn.role == "assistant" else turn for turn in asked
         ]
         asked = _turns.merged(asked)
-    yield from _turns.conversation(
-        [*before, *asked, Message("assistant", answer)], _turns.TurnOptions(), origin=origin, meta=meta
-    )
+    yield from _turns.conversation([*before, *asked, Message("assistant", answer)], origin=origin, meta=meta)

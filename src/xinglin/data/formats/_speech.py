@@ -50,7 +50,9 @@ def unflattened(question: str) -> list[Message] | None:
     makes no dialogue (病人：男，45岁), nor do names above further lines, which may say what to do with the dialogue.
     """
     spoken = turns(question)
-    if spoken and spoken[-1] == ("assistant", ""):
+    if not spoken:
+        return None
+    if spoken[-1] == ("assistant", ""):
         spoken = spoken[:-1]
     elif not _TAG.match(question.lstrip()) and (len(spoken) < 2 or "\n" in spoken[-1].text):
         return None

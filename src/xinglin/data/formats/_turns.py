@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -30,6 +29,9 @@ class TurnOptions(Config):
     """Two messages of one speaker in a row: quarantine the row, or join them by a newline and count it."""
 
 
+_NO_REPAIR = TurnOptions()
+
+
 def message(row: Any, number: int, *, role_key: str, text_key: str) -> Message:
     """The ``number``-th message (from 1) of a conversation. Raises: Reject."""
     if not isinstance(row, Mapping):
@@ -41,15 +43,17 @@ def message(row: Any, number: int, *, role_key: str, text_key: str) -> Message:
         return Message("tool", _tools.result(content, place), name=_tools.name(row, place))
     if not isinstance(role, str) or role not in ROLES:
         raise Reject("bad_roles", f"{place} has the role {role!r}; known: {', '.join(ROLES)}")
-    said = Message(ROLES[role], text(content, place), _weight(row, place))
-    if said.role != "assistant":
-        return said
+    said, weight = text(content, place), _weight(row, place)
+    if ROLES[role] != "assistant":
+        return Message(ROLES[role], said, weight)
     called = row.get("tool_calls") or row.get("function_call") or []
-    return replace(said, content=_reasoned(row, said.content, place), tool_calls=_tools.calls(called, place))
+    return Message("assistant", _reasoned(row, said, place), weight, _tools.calls(called, place))
 
 
 def _weight(row: Mapping[str, Any], place: str) -> bool | float:
     weight = row.get("train", row.get("weight", row.get("loss_weight", True)))
+    if weight is True:
+        return True
     if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
         raise Reject("bad_train_flag", f"{place}: {weight!r} is not true, false or a number from 0")
     return bool(weight) if weight in (0, 1) else float(weight)
@@ -95,12 +99,12 @@ def speaks(rows: Any, key: str) -> bool:
 
 def text(value: Any, place: str) -> str:
     """A string, None (empty), a list of one of them, or a list of text parts as of OpenAI. Raises: Reject."""
-    if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], Mapping):
-        value = value[0]
-    if value is None:
-        return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], Mapping):
+        value = value[0]
+    if value is None or isinstance(value, str):
+        return value or ""
     if isinstance(value, list) and all(
         isinstance(part, Mapping) and part.get("type") == "text" for part in value
     ):
@@ -153,7 +157,7 @@ def no_tools(row: Mapping[str, Any]) -> None:
 
 def conversation(
     turns: list[Message],
-    options: TurnOptions,
+    options: TurnOptions = _NO_REPAIR,
     *,
     origin: Origin,
     meta: Mapping[str, Any],

@@ -116,7 +116,7 @@ def _conversation(row: dict[str, Any], options: Options, origin: Origin) -> Iter
     turns.append(
         Message("assistant", _single.answered(_text(row, options.assistant), str(options.assistant)))
     )
-    yield from _turns.conversation(turns, _turns.TurnOptions(), origin=origin, meta=_meta(row, options))
+    yield from _turns.conversation(turns, origin=origin, meta=_meta(row, options))
 
 
 def _messages(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Any]:
@@ -131,7 +131,7 @@ def _messages(row: dict[str, Any], options: Options, origin: Origin) -> Iterator
         named = {**message, options.role: options.roles.get(role, role) if isinstance(role, str) else role}
         turns.append(_turns.message(named, number, role_key=options.role, text_key=options.content))
     turns = _turns.system_first(_text(row, options.system), turns)
-    yield from _turns.conversation(turns, _turns.TurnOptions(), origin=origin, meta=_meta(row, options))
+    yield from _turns.conversation(turns, origin=origin, meta=_meta(row, options))
 
 
 def _preference(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Record]:

@@ -33,4 +33,4 @@ def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Any
         Message("assistant", "、".join(part for part in listed if part)),
     ]
     meta = _turns.rest(row, "instruction", ANSWER)
-    yield from _turns.conversation(turns, _turns.TurnOptions(), origin=origin, meta=meta)
+    yield from _turns.conversation(turns, origin=origin, meta=meta)

@@ -46,7 +46,7 @@ def parse(row: dict[str, Any], options: Options, origin: Origin) -> Iterator[Con
     ]
     for question, answer in wordings:
         turns = [Message("user", question), Message("assistant", answer)]
-        yield from _turns.conversation(turns, _turns.TurnOptions(), origin=origin, meta=meta)
+        yield from _turns.conversation(turns, origin=origin, meta=meta)
 
 
 def _keys(row: dict[str, Any]) -> tuple[str, str] | None:
