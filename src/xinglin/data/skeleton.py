@@ -128,6 +128,12 @@ class SkeletonReader:
         self._check(shape, literals, slots)
         treatments = self._treatments(literals, self._marked(shape, generation=generation, pad=_PAD)[0])
         owners = [message if shape.forms[message].role == "assistant" else -1 for message, _ in slots]
+        gaps = {
+            place: (owner, literals[place])
+            for place, owner in enumerate(owners)
+            if owner >= 0 and owner != (owners[place - 1] if place else -1)
+        }
+        starts = self._starts(shape, gaps)
         parts: list[Part] = []
         stops: set[str] = set()
         for place, literal in enumerate(literals):
@@ -137,7 +143,7 @@ class SkeletonReader:
                 parts.append(Part(literal, before))
             else:
                 end, stop = self._end(shape, before, literal) if before >= 0 else (0, "")
-                start = max(end, self._start(shape, after, literal)) if after >= 0 else len(literal)
+                start = max(end, starts.get(place, len(literal)))
                 stops |= {stop} - {""}
                 parts += [Part(literal[:end], before), Part(literal[end:start]), Part(literal[start:], after)]
             if place < len(slots):
@@ -147,6 +153,23 @@ class SkeletonReader:
         printed = groupby((part for part in parts if part.text or part.slot), lambda part: part.owner)
         runs = tuple(Run(owner, tuple(own)) for owner, own in printed)
         return Skeleton(runs, frozenset(stops), closing)
+
+    def _starts(self, shape: Shape, gaps: dict[int, tuple[int, str]]) -> dict[int, int]:
+        """``_start`` for gaps and their owners, by place.
+
+        Where the template writes the same between messages of the same forms, what holds for the first and the last
+        place holds for those between: each would cost a rendering of all that stands before it.
+        """
+        alike: dict[object, list[int]] = {}
+        for place, (owner, gap) in gaps.items():
+            alike.setdefault((gap, shape.forms[max(0, owner - 1) : owner + 1]), []).append(place)
+        starts: dict[int, int] = {}
+        for places in alike.values():
+            ends = {place: self._start(shape, *gaps[place]) for place in (places[0], places[-1])}
+            same = len(set(ends.values())) == 1
+            for place in places:
+                starts[place] = ends[places[0]] if same else self._start(shape, *gaps[place])
+        return starts
 
     def _start(self, shape: Shape, owner: int, gap: str) -> int:
         """Where in ``gap``, the text before an answer, the answer's own text begins."""
