@@ -9,9 +9,9 @@
 ``growth``   1, 4 and 16 times ``--mib`` of generated rows, as a JSON array and as JSON Lines
 
 A useful MB is one of text (UTF-8) in the rows that xinglin uses: neither keys nor rows that are quarantined. All
-have one process, one thread, the same tokenizer (32,000 tokens, text cut as Qwen's does), a limit of tokens that no
-row reaches, and an empty cache; they take turns, and the best of ``--repeats`` runs counts. The peers run in
-environments of their own (docs/performance.md) and are left out without.
+have one process, one thread, the same tokenizer (32,000 tokens, text cut as Qwen's does) and template (Qwen2.5's, which
+knows tools), a limit of tokens that no row reaches, and an empty cache; they take turns, and the best of
+``--repeats`` runs counts. The peers run in environments of their own (docs/performance.md) and are left out without.
 """
 
 import argparse
@@ -170,7 +170,7 @@ def save_tokenizer(folder: Path, records: list[Record]) -> None:
     )
     tokenizer.train_from_iterator((text for record in records for text in texts(record)), trainer)
     whole = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=TURN_END, pad_token=END_OF_TEXT)
-    whole.chat_template = load_template("chatml")
+    whole.chat_template = load_template("qwen2_5")
     whole.save_pretrained(folder)
     Qwen3Config(vocab_size=VOCABULARY).save_pretrained(folder)
 

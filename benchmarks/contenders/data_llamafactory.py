@@ -33,7 +33,7 @@ def main() -> None:
 
     workflow.get_dataset = prepared
     try:
-        asked = {"dataset": ",".join(job.facts["datasets"]), "cutoff_len": 1 << 16}
+        asked = {"dataset": ",".join(job.facts["datasets"]), "template": "qwen", "cutoff_len": 1 << 16}
         run_exp({**arguments(job), **asked}, callbacks=[])
     except Prepared:
         job.report()
