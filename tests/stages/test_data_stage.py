@@ -1,13 +1,19 @@
 """The data stage through a recipe: its artifact, its card, its report."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 import xinglin
 from xinglin.cli.main import main
+from xinglin.data.records import Document, Origin
+from xinglin.models import tokenizer
+from xinglin.stages import data
 
 RECIPE = """
 name: clinic
@@ -80,3 +86,26 @@ def test_the_report_and_the_terminal_say_what_was_removed(run: Path) -> None:
     assert "exact_duplicate" in page and "Copies (removed)" in page
     printed = CliRunner().invoke(main, ["show", str(run)], catch_exceptions=False).output
     assert "removed" in printed and "1 disclaimer" in printed
+
+
+def test_a_tokenizer_is_trained_on_some_of_a_large_data_set_spread_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [f"第{row}次复诊，血压平稳，继续服药。" for row in range(100, 200)]
+    lines = [json.dumps(Document(text, Origin("a.txt", 1)).to_json(), ensure_ascii=False) for text in said]
+    (tmp_path / "train.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    monkeypatch.setattr(data, "TRAINED_BYTES", (tmp_path / "train.jsonl").stat().st_size // 10)
+    seen: list[str] = []
+    train = tokenizer.train_tokenizer
+
+    def watched(texts: Iterable[str], **settings: Any) -> Any:
+        seen.extend(texts)
+        return train(seen, **settings)
+
+    monkeypatch.setattr(tokenizer, "train_tokenizer", watched)
+    config = data.Config.model_validate(
+        {"kind": "data", "vocabulary": 300, "splits": {"train": {"sources": [{"path": "a.txt"}]}}}
+    )
+    run: Any = SimpleNamespace(out=tmp_path, model=lambda spec: "tiny:qwen3:8x1")
+    _, facts = data._tokenizer(config, run, {"train": {"held_out": False}})
+    assert facts["trained"] and seen == said[::10]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PRODUCES = "dataset"
 SAMPLE_CHARACTERS = 100_000
+TRAINED_BYTES = 1 << 23
+"""Of all splits together, that a tokenizer is trained on, which takes forty times as much memory."""
 BYTES_PER_TOKEN = 4
 """Rough, for a forecast: what byte-level tokenizers reach on Chinese and English medical text."""
 
@@ -38,7 +40,7 @@ class Config(StageConfig, Rulebook):
     tokenizer: ModelInput = None
     """Whose tokenizer to use. Default: the recipe's ``model``; for a ``tiny:`` one it is trained on the splits."""
     vocabulary: Annotated[int, Field(ge=300, le=200_000)] = 4096
-    """Size of a tokenizer that is trained here."""
+    """Size of a tokenizer that is trained here, on 8 MiB of the splits if they are larger, spread evenly over them."""
     tokenizer_splits: list[str] | None = None
     """The splits that it is trained on, e.g. ``[english]`` for one whose vocabulary a later stage extends.
     Default: all that are not held out."""
@@ -149,9 +151,9 @@ def _tokenizer(
             raise DataError(
                 "every split is held out, so there is no text to train a tokenizer on; add one that is not"
             )
-        tokenizer = train_tokenizer(
-            _texts([run.out / f"{name}.jsonl" for name in seen]), vocabulary=config.vocabulary
-        )
+        read = [run.out / f"{name}.jsonl" for name in seen]
+        every = -(-sum(path.stat().st_size for path in read) // TRAINED_BYTES)
+        tokenizer = train_tokenizer(_texts(read, every=every), vocabulary=config.vocabulary)
         tokenizer.chat_template = load_template("chatml")
     else:
         tokenizer = load_tokenizer(spec.removeprefix("hub:"), trust_remote_code=config.trust_remote_code)
@@ -177,9 +179,9 @@ def _characters_per_token(tokenizer: "PreTrainedTokenizerFast", texts: Iterator[
     return round(characters / max(1, tokens), 3)
 
 
-def _texts(files: list[Path]) -> Iterator[str]:
+def _texts(files: list[Path], *, every: int = 1) -> Iterator[str]:
     from xinglin.data.splits import read_split
 
     for path in files:
-        for record in read_split(path):
+        for record in read_split(path, every=every):
             yield from texts(record)
