@@ -9,6 +9,8 @@ import xinglin
 from xinglin.cli.main import main
 from xinglin.data import checking, licences
 from xinglin.errors import DataError
+from xinglin.report import check
+from xinglin.report.check import lines
 from xinglin.runtime import processes
 
 STEM = "一名六十岁男性患者因突发胸骨后压榨样疼痛三小时入院心电图示下壁导联抬高最可能的诊断是"
@@ -157,3 +159,24 @@ def test_any_number_of_processes_gives_the_same_report(
     monkeypatch.setattr(processes, "WORTHWHILE", 1)
     monkeypatch.setattr(checking, "_CHUNK", 7)
     assert xinglin.check(folder, processes=2) == report
+
+
+def test_what_a_template_cannot_write_is_said(tmp_path: Path) -> None:
+    call = {
+        "role": "assistant",
+        "tool_calls": [{"function": {"name": "price", "arguments": {"drug": "布洛芬"}}}],
+    }
+    tool = {
+        "type": "function",
+        "function": {"name": "price", "description": "价格", "parameters": {"type": "object"}},
+    }
+    asked = [{"role": "user", "content": "布洛芬多少钱？"}, call, {"role": "tool", "content": "12"}]
+    row = {"tools": [tool], "messages": [*asked, {"role": "assistant", "content": "12 元。"}]}
+    path = tmp_path / "tools.json"
+    path.write_text(json.dumps([row], ensure_ascii=False)[:-1] + ', {"', encoding="utf-8")
+    report = xinglin.check(path)
+    said = "\n".join(lines(report))
+    assert f"not_renderable: {path}: 1 of its records" in said
+    assert said.count(str(path)) == 3, "each place is said once"
+    check.write(report, tmp_path / "page.html")
+    assert "1 not_renderable" in (tmp_path / "page.html").read_text("utf-8")

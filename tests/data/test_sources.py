@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,16 @@ def test_a_link_to_nothing_is_said_to_be_one(tmp_path: Path) -> None:
     for path in (link, tmp_path):
         with pytest.raises(DataError, match=r"link.jsonl: a link to gone.jsonl, which is not there"):
             files(Source(path=str(path)))
+
+
+def test_pages_in_an_archive_are_no_data(tmp_path: Path, read_source) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("main/README.md", "What is in here.")
+        archive.writestr("main/load.py", "print(1)")
+        archive.writestr("main/rows.jsonl", json.dumps(CHAT))
+    reading = read_source(tmp_path / "set.zip")
+    assert len(reading.records) == 1
+    assert [file.unread for file in reading.account.files] == ["not_data", "not_data", ""]
 
 
 def test_folders_behind_links_are_read_once(tmp_path: Path) -> None:

@@ -75,9 +75,13 @@ class Place:
     @property
     def is_about_data(self) -> bool:
         """A page or program that lies beside data, by its name."""
-        name = self.path.name.lower()
-        about = name.split(".")[0] in ABOUT or name in STATES or self.path.suffix.lower() in CODE
-        return about and not self.alone
+        return not self.alone and is_about_data(self.path.name)
+
+
+def is_about_data(name: str) -> bool:
+    """Whether a file of that name is a page or program rather than data, in a folder or an archive."""
+    path = Path(name.lower())
+    return path.name.split(".")[0] in ABOUT or path.name in STATES or path.suffix in CODE
 
 
 def find(path: str) -> list[Place]:

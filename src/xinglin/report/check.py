@@ -76,12 +76,18 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     """What deserves a sentence of its own, most important first."""
     counted, files = totals(report), len(report["files"])
     yield (
-        f"{files} {'file' if files == 1 else 'files'}, {counted['rows_in']:,} rows: {counted['rows_used']:,} can be "
-        f"used, {counted['rows_quarantined']:,} cannot"
+        f"{files} {'file' if files == 1 else 'files'}, {counted['rows_in']:,} "
+        f"{'row' if counted['rows_in'] == 1 else 'rows'}: {counted['rows_used']:,} can be used, "
+        f"{counted['rows_quarantined']:,} cannot"
     )
     for file in report["files"]:
         for reason in file["reasons"]:
-            yield f"  {reason}: {file['examples'].get(reason, file['path'])}"
+            yield f"  {reason}: {_once(file['examples'].get(reason, file['path']), file['path'])}"
+        if left := file.get("not_renderable"):
+            yield (
+                f"  not_renderable: {file['path']}: {sum(left.values()):,} of its records, or more, cannot be written "
+                "with this chat template and would not be trained on; `--template qwen3` can write tools"
+            )
     leaks = report["leaks"]
     if leaks["records_with_leaks"]:
         hurt = ", ".join(
@@ -127,6 +133,12 @@ def shares(counts: Mapping[str, int]) -> list[str]:
     """The two most frequent with their shares."""
     total = sum(counts.values())
     return [f"{name} {count / total:.0%}" for name, count in list(counts.items())[:2]]
+
+
+def _once(example: str, path: str) -> str:
+    """Without the name of the file that the place in front of it has already said."""
+    place, colon, said = example.partition(": ")
+    return place + colon + said.removeprefix(f"{path}: ").removeprefix(f"{place}: ")
 
 
 def _folder(report: Mapping[str, Any]) -> str:
