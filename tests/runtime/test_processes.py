@@ -1,8 +1,14 @@
 import operator
+import os
+import subprocess
+import sys
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
+import psutil
 import pytest
 
 from xinglin.runtime import processes
@@ -46,3 +52,26 @@ def test_what_the_work_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(processes, "WORTHWHILE", 1)
     with pytest.raises(ValueError, match="one"):
         list(in_order(int, ["1", "one"], processes=2))
+
+
+def test_processes_end_with_the_one_that_started_them() -> None:
+    code = (
+        "from test_processes import own_id\n"
+        "from xinglin.runtime.processes import in_order\n"
+        "for _, worker in in_order(own_id, range(99), processes=2): print(worker, flush=True)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert parent.stdout is not None
+    worker = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    worker.wait(timeout=20)
+    parent.stdout.close()
+
+
+def own_id(number: int) -> int:
+    time.sleep(0.2)
+    return os.getpid()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def check(
     from xinglin import api
     from xinglin.report import check as page
 
+    # The temporary folder holds records of patients: it goes, however this ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Progress is for people: it must not stand in the JSON.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         report = api.check(

@@ -1,6 +1,9 @@
 """Work on one chunk after the other, by several processes where it is worth their start."""
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -38,7 +41,7 @@ def _in_processes(
 ) -> Iterator[tuple[Chunk, Result]]:
     waiting: deque[tuple[Chunk, Future[Result]]] = deque()
     # A plain fork would copy locks that threads of numerical libraries hold.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin) as pool:
         try:
             for chunk in chunks:
                 waiting.append((chunk, pool.submit(work, chunk)))
@@ -48,6 +51,19 @@ def _in_processes(
                 yield _result(waiting)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """In each process: Ctrl-C is the parent's to answer, and when that is killed nobody else would end this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _result(waiting: deque[tuple[Chunk, Future[Result]]]) -> tuple[Chunk, Result]:
