@@ -1,12 +1,11 @@
 """Useful MB per CPU-second and peak memory of data preparation, beside LLaMA-Factory and data-juicer, in one run.
 
-    python benchmarks/data.py import|clean|all|growth [--data FOLDER] [--repeats N] [--mib N]
+    python benchmarks/data.py import|clean|all [--data FOLDER] [--repeats N]
                               [--llamafactory PYTHON] [--datajuicer PYTHON]
 
 ``import``   the files that both can read, to tokens; xinglin also with its whole chain
 ``clean``    every text of the folder as a document: cleaned and without copies
 ``all``      every file of the folder: ``xinglin data check``, and the chain of the data stage
-``growth``   1, 4 and 16 times ``--mib`` of generated rows, as a JSON array and as JSON Lines
 
 A useful MB is one of text (UTF-8) in the rows that xinglin uses: neither keys nor rows that are quarantined. All
 have one process, one thread, the same tokenizer (32,000 tokens, text cut as Qwen's does) and template (Qwen2.5's, which
@@ -20,7 +19,6 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,10 +76,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("task", choices=("import", "clean", "all", "growth"))
+    parser.add_argument("task", choices=("import", "clean", "all"))
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--mib", type=int, default=16, help="of rows at 1x, for growth")
     parser.add_argument("--llamafactory", metavar="PYTHON", help="of LLaMA-Factory's environment")
     parser.add_argument("--datajuicer", metavar="PYTHON", help="of data-juicer's environment")
     arguments = parser.parse_args()
@@ -89,9 +86,6 @@ def main() -> None:
     pythons = {OURS: sys.executable, FACTORY: arguments.llamafactory, JUICER: arguments.datajuicer}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if arguments.task == "growth":
-            growth(folder, arguments.mib, arguments.repeats)
-            return
         paths = [arguments.data / file for file in BOTH] if arguments.task == "import" else [arguments.data]
         found = inspect(paths, folder)
         prepare(folder, arguments.task, found, arguments.data)
@@ -183,47 +177,6 @@ def write_job(folder: Path, splits: dict[str, dict[str, Any]], **more: Any) -> N
 
 def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-
-
-def growth(folder: Path, mib: int, repeats: int) -> None:
-    """Time and memory as the data grow."""
-    talks = Found({}, list(_samples(folder)))
-    save_tokenizer(folder / "model", talks.records)
-    print(f"{'':24}{'MiB':>7}{'CPU-s':>9}{'MiB/CPU-s':>11}{'peak MiB':>10}")
-    for form in ("json", "jsonl"):
-        for factor in (1, 4, 16):
-            path = folder / f"rows.{form}"
-            write_rows(path, factor * mib << 20)
-            write_job(folder, {"conversation": {"sources": [{"path": str(path)}]}})
-            for setting in ("check", "build"):
-                best = measure(folder, [(OURS, setting)], {OURS: sys.executable}, repeats)[OURS, setting]
-                title, speed = f"{setting}, {form}, {factor}x", factor * mib / best.cpu_seconds
-                print(f"{title:24}{factor * mib:7}{best.cpu_seconds:9.1f}{speed:11.2f}{best.peak_mib:10,.0f}")
-            path.unlink()
-
-
-def _samples(folder: Path) -> Iterator[Record]:
-    with Quarantine(folder / "quarantine.jsonl") as quarantine:
-        source = Source(path="sample:dialogues")
-        yield from read(source, kind=None, account=SourceAccount(), quarantine=quarantine)
-
-
-def write_rows(path: Path, size: int) -> None:
-    """About ``size`` bytes of rows of about 1 KB: sentences put together at random."""
-    generator = random.Random(6)
-    letters = [chr(0x4E00 + at) for at in range(1500)]
-    words = ["".join(generator.choices(letters, k=2)) for _ in range(6000)]
-    sentences = ["".join(generator.choices(words, k=12)) + "。" for _ in range(50_000)]
-    array = path.suffix == ".json"
-    written = 0
-    with path.open("wb") as file:
-        file.write(b"[\n" if array else b"")
-        while written < size:
-            said = generator.choices(sentences, k=13)
-            row = {"instruction": "".join(said[:3]), "input": "", "output": "".join(said[3:])}
-            text = (",\n" if array and written else "") + json.dumps(row, ensure_ascii=False)
-            written += file.write((text if array else text + "\n").encode())
-        file.write(b"\n]\n" if array else b"")
 
 
 if __name__ == "__main__":
