@@ -174,6 +174,42 @@ def test_no_more_at_once_than_asked_for(asking):
     assert asking.server.most_at_once == 3
 
 
+def test_as_many_at_once_as_asked_for(asking):
+    asking.settings["concurrency"] = 120
+    asking.server.seconds = 1.0
+    assert len(asking(*map(str, range(120)))) == 120
+    assert asking.server.most_at_once > 100
+
+
+def test_a_page_on_billing_in_a_rate_limit_is_no_empty_account(asking):
+    asking.server.faults = [
+        error(429, "Rate limit reached. Add a payment method: https://host/account/billing")
+    ]
+    assert asking("甲") == ["re: 甲"]
+
+
+def test_an_interruption_counts_what_was_under_way_and_nothing_else(asking):
+    asking.server.seconds = 1.0
+    asking.settings["requests_per_minute"] = 1
+    requests = [Request("m", (Message("user", text),), {"max_tokens": 9}) for text in "甲乙"]
+    endpoint = Endpoint.model_validate({"base_url": asking.url, "model": "m", **asking.settings})
+    budget = Budget(Caps())
+
+    async def interrupt():
+        with Ledger(asking.folder / "ledger.jsonl") as ledger:
+            async with Client(endpoint, ledger, budget) as client:
+                tasks = [asyncio.create_task(client.ask(request)) for request in requests]
+                while not asking.server.requests:
+                    await asyncio.sleep(0.01)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(interrupt())
+    assert asking.server.requests == budget.spent.requests == 1
+    assert budget.spent.completion_tokens == 9
+
+
 def test_the_pace_is_kept(asking):
     asking.limits = Limits(requests=2, window_seconds=0.3)
     asking(*map(str, range(5)))

@@ -20,8 +20,11 @@ from xinglin.runtime.environment import secret_of
 FIRST_WAIT_SECONDS = 1.0
 SCHEMA = "response_format"
 _SHOWN = 200
-_EMPTY_PURSE = ("insufficient_quota", "insufficient_balance", "Insufficient Balance", "Arrearage", "billing")
-"""In an error that no waiting cures."""
+_EMPTY_PURSE = (
+    *("insufficient_quota", "insufficient_balance", "Insufficient Balance", "Arrearage"),
+    *("billing_hard_limit", "billing_not_active"),
+)
+"""In an error that no waiting cures. Ordinary rate limits also name billing pages."""
 _ABOUT_THE_TEXT = (
     *("context_length", "maximum context", "context length", "too long", "too many tokens", "max_model_len"),
     *("content_filter", "content_policy", "data_inspection", "DataInspection", "sensitive", "moderation"),
@@ -96,9 +99,14 @@ class Client:
         import httpx2
 
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        # Neither a proxy nor a redirect may carry away what is meant for a machine of the user.
+        # Neither a proxy nor a redirect may carry away what is meant for a machine of the user. The slots alone
+        # decide how many connections there are: a wait for one would count as the endpoint's.
         self._http = httpx2.AsyncClient(
-            headers=headers, timeout=None, follow_redirects=False, trust_env=not self.endpoint.is_local
+            headers=headers,
+            timeout=None,
+            limits=httpx2.Limits(),
+            follow_redirects=False,
+            trust_env=not self.endpoint.is_local,
         )
         return self
 
@@ -178,16 +186,18 @@ class Client:
         longest = int(request.parameters.get(self.endpoint.limit_name, 0))
         worst = usage_of(prompt, longest, self.endpoint.prices)
         await self.budget.reserve(worst)
-        spent = Usage(requests=1)
+        spent = Usage()
         try:
             entry = await self._limits.enter(prompt + longest)
+            # A reply that never came, since the server or the user broke it off, may be charged for all the same.
+            spent = worst
             try:
                 reply = _reply(await self._post(request), request)
                 spent = usage_of(reply.prompt_tokens, reply.completion_tokens, self.endpoint.prices)
                 return reply
-            except _Again as error:
-                # A server that never finished its reply may charge for it all the same.
-                spent = worst if error.charged else spent
+            except Exception as error:
+                charged = isinstance(error, _Again) and error.charged
+                spent = worst if charged else Usage(requests=1)
                 raise
             finally:
                 self._limits.settle(entry, spent.tokens)

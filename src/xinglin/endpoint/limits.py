@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 
@@ -25,21 +26,26 @@ class Limits:
     window_seconds: float = 60.0
     _entries: deque[_Entry] = field(default_factory=deque)
     _line: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _closed_until: float = 0.0
 
     async def enter(self, tokens: int) -> _Entry:
         """Wait until a request of so many tokens may begin; what it gives goes to ``settle``."""
         async with self._line:
             while (wait := self._wait(tokens)) > 0:
-                await asyncio.sleep(wait)
+                self._settled.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._settled.wait()
             entry = _Entry(time.monotonic(), tokens)
             if self.requests or self.tokens:
                 self._entries.append(entry)
             return entry
 
     def settle(self, entry: _Entry, tokens: int) -> None:
-        """So many tokens it were in the end."""
+        """So many tokens it were in the end; there may be room now for who waits."""
         entry.tokens = tokens
+        self._settled.set()
 
     def pause(self, seconds: float) -> None:
         """Nothing begins for so long."""
