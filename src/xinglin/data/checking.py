@@ -6,7 +6,6 @@ grow with the data.
 
 import secrets
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -31,6 +30,7 @@ from xinglin.data.treatment import redactor
 from xinglin.errors import DataError
 from xinglin.runtime.processes import in_order
 from xinglin.runtime.progress import progress
+from xinglin.runtime.temporary import temporary_folder
 
 TOKENISED = 2000
 """Records of a file whose tokens are counted, spread evenly."""
@@ -85,7 +85,7 @@ def check(asked: Asked, make_renderer: MakeRenderer) -> dict[str, Any]:
         DataError: a path with no file, or with none that holds a row to use.
     """
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xinglin-check-")))
+        folder = stack.enter_context(temporary_folder("xinglin-check-"))
         target = asked.quarantine or folder / "quarantine.jsonl"
         quarantine = stack.enter_context(Quarantine(target, redact=redactor(SHOWN, _KEY)))
         reader = _Reader(folder, quarantine, asked.processes)
