@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xinglin.data.deidentify import scan
+from xinglin.data.deidentify import Deidentification, Deidentifier, scan
 from xinglin.data.deidentify.detectors import date as dates
 from xinglin.data.deidentify.dice import Dice
+from xinglin.data.deidentify.scanning import narrowed
+from xinglin.data.records import Document, Origin
 
 FORMS = (
     "{y}年{m}月{d}日", "{y}-{m:02}-{d:02}", "{y}{m:02}{d:02}",
@@ -64,6 +66,12 @@ def test_forms(text: str, days: int, after: str) -> None:
     assert moved(text, days) == after
 
 
+@pytest.mark.parametrize("name", [month for month in dates.MONTHS if month != "May"])
+def test_months_in_small_letters_are_found(name: str) -> None:
+    assert [span.type for span in scan(f"fever on {name.lower()} 5. They did")] == ["date"]
+    assert [span.type for span in scan(f"since 19 {name[:3].lower()} I woke up")] == ["date"]
+
+
 @given(
     days=st.integers(-365, 365), first=st.dates(date(2000, 1, 1), date(2030, 1, 1)), gap=st.integers(0, 900)
 )
@@ -77,3 +85,42 @@ def test_intervals_stay(days: int, first: date, gap: int) -> None:
 )
 def test_what_is_no_day_is_no_date(text: str) -> None:
     assert not [span for span in scan(text) if span.type == "date"]
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("住院2020.3.5-2020.3.8，", "住院2020.3.25-2020.3.28，"),
+        ("住院2020.3.5-3.28，", "住院2020.3.25-2020.4.17，"),
+        ("2020/3/5-2020/3/8住院", "2020/3/25-2020/3/28住院"),
+        ("2020-03-05至03-08发热", "2020-03-25至2020-03-28发热"),
+        ("于2020年3月5日至18日住院", "于2020年3月25日至2020年4月7日住院"),
+        ("3月5-8日发热", "3月25-3月28日发热"),
+        ("seen 03/05/2020-03/08/2020.", "seen 03/25/2020-03/28/2020."),
+        ("二Ｏ二Ｏ年三月五日", "二〇二〇年三月二十五日"),
+    ],
+)
+def test_no_end_of_a_range_stays(text: str, after: str) -> None:
+    pieces, at = [], 0
+    for span in scan(text):
+        value = narrowed(text[span.start : span.end])
+        pieces += [text[at : span.start], moved(value, 20)]
+        at = span.end
+    assert "".join([*pieces, text[at:]]) == after
+
+
+@pytest.mark.parametrize(
+    "text", ["2020-03-05-0012-33", "3月5日-8天", "2020.3.5-3.8.1版", "2020-3-5 - 3.8 mg"]
+)
+def test_no_range_is_made_of_other_numbers(text: str) -> None:
+    assert all(span.end <= len("2020-03-05") for span in scan(text) if span.type == "date")
+
+
+def test_a_piece_of_a_date_beside_a_longer_finding_is_replaced_too() -> None:
+    rules = Deidentification(mode="replace")
+    for style in ("placeholder", "surrogate"):
+        found = Deidentifier(rules.model_copy(update={"style": style}), key=b"key" * 11)
+        record = found.apply(Document("住院号：1234567890-2020年3月5日入院", Origin("a", 1)))
+        assert (
+            isinstance(record, Document) and "年3月5日" not in record.text and "1234567890" not in record.text
+        )

@@ -11,8 +11,8 @@ LABELS = {"date": ("日期", "DATE")}
 RANK = 2
 IN_PLACE = True
 _MONTH = (
-    "[JFMASONDjfasond](?:an|eb|ar|pr|ay|un|ul|ug|ep|ct|ov|ec)"
-    "(?<=[Jj]an|[Ff]eb|Mar|[Aa]pr|May|[Jj]u[nl]|[Aa]ug|[Ss]ep|[Oo]ct|[Nn]ov|[Dd]ec)"
+    "[JFMASONDjfmasond](?:an|eb|ar|pr|ay|un|ul|ug|ep|ct|ov|ec)"
+    "(?<=[Jj]an|[Ff]eb|[Mm]ar|[Aa]pr|May|[Jj]u[nl]|[Aa]ug|[Ss]ep|[Oo]ct|[Nn]ov|[Dd]ec)"
 )
 HINTS = (
     re.compile(
@@ -38,19 +38,24 @@ _Y4, _M, _D = r"(?P<y>(?:19|20)\d{2})", r"(?P<m>1[0-2]|0?[1-9])", r"(?P<d>3[01]|
 _HAN_D = r"(?P<d>三十一?|二十[一二三四五六七八九]?|十[一二三四五六七八九]?|[一二三四五六七八九])"
 _ORDINAL = r"(?P<d>(?:3[01]|[12]\d|0?[1-9])(?:st|nd|rd|th)?)"
 _UNITS = r"(?!\d|\s?(?:个|次|份|天|年|月|周|岁|多|余|到|至|支|片|粒|盒|瓶|元|mg|ml|点\d|[.%~～-]\d))"
+_TO = r"\s?[-–—~～至到]{1,2}\s?"
+_DAYS = rf"(?={_TO}\d{{1,2}}\s?[日号])"
+_NO_MORE = r"(?![\d/]|\.\d|-(?!(?:19|20)\d\d(?P=s)\d|\d{1,2}[./]\d))"
+"""Behind the last number of a date; a hyphen may lead to where a range ends."""
 _FORMS = tuple(
     re.compile(form)
     for form in (
-        rf"(?<![\d.])(?P<y>(?:19|20)?\d{{2}})\s?年\s?{_M}\s?月(?:份?\s?{_D}(?:\s?[日号]|{_UNITS}))?(?!\d)",
-        r"(?P<y>[一二][九〇○零Ｏ][〇○零一二三四五六七八九]{2})年(?P<m>十[一二]?|[一二三四五六七八九])月"
+        rf"(?<![\d.])(?P<y>(?:19|20)?\d{{2}})\s?年\s?{_M}\s?月(?:份?\s?{_D}(?:\s?[日号]|{_DAYS}|{_UNITS}))?(?!\d)",
+        r"(?P<y>[一二][九〇○零O][〇○零O一二三四五六七八九]{2})年(?P<m>十[一二]?|[一二三四五六七八九])月"
         rf"(?:{_HAN_D}[日号])?",
-        rf"(?<![\d.年/-]){_M}\s?月\s?{_D}(?:\s?[日号]|{_UNITS})",
+        rf"(?<![\d.年/-]){_M}\s?月\s?{_D}(?:\s?[日号]|{_DAYS}|{_UNITS})",
         rf"(?<![\d./-]){_M}\.{_D}[日号]",
         rf"(?<![一二三四五六七八九十年几])(?P<m>十[一二]?|[一二三四五六七八九])月(?:份)?{_HAN_D}[日号]",
-        rf"(?<![\dA-Za-z./-]){_Y4}(?P<s>[-/.])\s?{_M}(?P=s)\s?{_D}(?![\d/-]|\.\d)",
+        rf"(?<![\dA-Za-z./-]){_Y4}(?P<s>[-/.])\s?{_M}(?P=s)\s?{_D}{_NO_MORE}",
         rf"(?<![\dA-Za-z.]){_Y4}(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])(?![\dA-Za-z]|\.\d)",
         rf"(?<![\dA-Za-z./-]){_Y4}[-/](?P<m>0[1-9])(?![\d/.-])",
-        rf"(?<![\dA-Za-z./-])(?P<a>[0-3]?\d)(?P<s>[-/.])(?P<b>[0-3]?\d)(?P=s){_Y4}(?![\d/-]|\.\d)",
+        rf"(?<![\dA-Za-z./])(?<!(?<!/\d{{4}})-)(?P<a>[0-3]?\d)(?P<s>[-/.])(?P<b>[0-3]?\d)(?P=s){_Y4}"
+        r"(?![\d/]|\.\d|-(?!\d{1,2}/\d))",
         r"(?<![\dA-Za-z./-])(?P<a>[0-3]?\d)/(?P<b>[0-3]?\d)/(?P<y>\d{2})(?![\d/.A-Za-z-])",
         (
             rf"(?<![A-Za-z]){_NAME}\s?{_ORDINAL}(?![\d:%]|\.\d|\s?(?:mg|ml|days|weeks|months|"
@@ -60,6 +65,11 @@ _FORMS = tuple(
         rf"(?<![A-Za-z]){_NAME},?\s(?:of )?{_Y4}(?!\d)",
     )
 )
+_LAST = re.compile(
+    rf"(?P<to>{_TO})(?:(?P<y>(?:19|20)\d\d)(?P<s>[-/.]))?"
+    rf"(?:{_M}(?P<between>[-/.]|\s?月\s?))?{_D}(?P<day>\s?[日号])?(?![\d/-]|\.\d|\s?[A-Za-z%])"
+)
+"""Where a range ends, behind the date with which it begins: 3月5日至8日, 2020.3.5-3.8, 2020/3/5-2020/3/8."""
 _NUMBER_FIRST = (*_FORMS[:-3], _FORMS[-2])
 """The others look at every letter, and find nothing where the hint of a name before a number does not."""
 _ORDER = "〇一二三四五六七八九"
@@ -71,18 +81,54 @@ def find(text: str) -> Iterator[Span]:
     named = HINTS[1].search(text)
     for form in _FORMS if named else _NUMBER_FIRST:
         for match in form.finditer(text):
-            if _read(match) is not None:
-                yield Span("date", *match.span())
+            if (day := _read(match)) is not None:
+                last = _last(match, day)
+                whole = last is not None and last["y"] is None
+                yield Span("date", match.start(), last.end() if last and whole else match.end())
+                if last and not whole:
+                    yield Span("date", last.start("y"), last.end())
 
 
 def surrogate(value: str, type: str, dice: Dice) -> str:
-    """The date ``dice.days`` later, written as it was; a month moves as its 15th does."""
+    """The date ``dice.days`` later, written as it was; a month moves as its 15th does, and both ends of a range are
+    written in full. Nothing for a piece of a date, whose rest is part of something else."""
+    shift = timedelta(days=dice.days)
     for form in _FORMS:
-        match = form.fullmatch(value)
+        match = form.match(value)
         day = match and _read(match)
-        if match and day:
-            return _written(match, day + timedelta(days=dice.days))
-    raise ValueError("not a date that find() yields")
+        if not match or not day:
+            continue
+        if match.end() == len(value):
+            return _written(match, day + shift)
+        if (last := _last(match, day)) and last.end() == len(value):
+            ends = _written(match, _ends(last, day) + shift)
+            sign = "" if match[0].endswith(("日", "号")) else last["day"] or ""
+            return f"{_written(match, day + shift)}{last['to']}{ends}{sign}"
+    return ""
+
+
+def _last(match: re.Match[str], day: date) -> re.Match[str] | None:
+    """Where the range ends that begins with ``match``, the date ``day``; None for a date alone."""
+    groups = match.groupdict()
+    last = _LAST.match(match.string, match.end()) if groups.get("d") or "a" in groups else None
+    if last is None:
+        return None
+    between = last["between"]
+    if between in ("-", "/", "."):
+        # In 2020-3-5-3-8 nobody can tell which hyphen joins.
+        alike = groups.get("s") == between and not (between in last["to"] and last["y"] is None)
+    else:
+        alike = last["day"] is not None
+    try:
+        _ends(last, day)
+    except ValueError:
+        return None
+    return last if alike else None
+
+
+def _ends(last: re.Match[str], day: date) -> date:
+    """The last day of a range that begins on ``day``."""
+    return day.replace(year=int(last["y"] or day.year), month=int(last["m"] or day.month), day=int(last["d"]))
 
 
 def _read(match: re.Match[str]) -> date | None:
@@ -113,7 +159,7 @@ def _year(text: str | None) -> int:
 
 
 def _zero(sign: str) -> str:
-    return "〇" if sign in "○零Ｏ" else sign
+    return "〇" if sign in "○零O" else sign
 
 
 def _number(text: str) -> int:
