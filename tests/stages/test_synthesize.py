@@ -253,12 +253,20 @@ def test_the_forecast_spends_nothing(stages, server, monkeypatch):
     prices = {"prompt": 2.0, "completion": 8.0}
     endpoint = {"base_url": server.url, "model": "m", "prices": prices, "key_variable": "NO_SUCH_KEY"}
     found = planned(stages, server, endpoint=endpoint)
-    assert found["asks"].startswith("8 items, 16 requests, about ") and "costs at most 0.14" in found["asks"]
+    assert found["asks"].startswith("8 items, 16 requests, about ") and "costs at most 0.15" in found["asks"]
     assert "NO_SUCH_KEY is not set" in found["key"]
     talk = {"splits": ["train"]}
     assert planned(stages, server, task={"name": "preferences"}, **talk)["asks"].startswith(
         "3 items, 30 requests"
     )
+    judge = {"base_url": server.url, "model": "judge", "prices": {"prompt": 0.0, "completion": 1000.0}}
+    task = {"name": "preferences", "answers": 2, "max_new_tokens": 500, "judge": judge}
+    asks = planned(stages, server, task=task, **talk)["asks"]
+    assert "costs at most 3.00" in asks, "3 items, 2 verdicts each, of 500 tokens: by the judge's price"
+    judge["prices"] = {"prompt": 1000.0, "completion": 0.0}
+    asks = planned(stages, server, task=task, **talk)["asks"]
+    cost = float(re.search(r"at most ([\d.]+) if", asks)[1])
+    assert 6 < cost < 12, "each verdict reads two answers of 500 tokens, the principles and the question"
     assert planned(stages, server, task={"name": "self_instruct"}, **talk)["asks"].startswith(
         "20 items, 20 req"
     )

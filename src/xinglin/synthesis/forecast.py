@@ -7,9 +7,11 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from xinglin.data.records import Message
-from xinglin.endpoint import Endpoint, Prices
+from xinglin.endpoint import Endpoint
+from xinglin.endpoint.budget import usage_of
 from xinglin.endpoint.tokens import estimate_prompt
-from xinglin.synthesis.task import Ask, Item, Rejected, TaskConfig
+from xinglin.synthesis.asking import endpoints
+from xinglin.synthesis.task import Ask, Expected, Item, Rejected, TaskConfig
 from xinglin.synthesis.wording import Wording
 
 LOOKED_AT = 50
@@ -23,17 +25,17 @@ class Forecast:
     items: int
     requests: int
     prompt_tokens: int
-    """About: every request of an item is taken to be as long as its first."""
+    """About, and without the replies that prompts hold."""
     completion_tokens: int
     """At most: every reply is taken to be as long as it may be."""
     cost: float | None
-    """At most; None without prices."""
+    """At most, with every reply and every prompt that holds it as long as may be; None without prices."""
 
     def __str__(self) -> str:
         tokens = (
             f"about {self.prompt_tokens:,} tokens of prompts, at most {self.completion_tokens:,} of replies"
         )
-        cost = f", costs at most {self.cost:,.2f}" if self.cost is not None else ""
+        cost = f", costs at most {self.cost:,.2f} if nothing is tried again" if self.cost is not None else ""
         return f"{self.items:,} items, {self.requests:,} requests, {tokens}{cost}"
 
 
@@ -48,11 +50,16 @@ def forecast(task: ModuleType, config: TaskConfig, items: Iterator[Item], endpoi
             if len(seen) == 2 * LOOKED_AT:
                 seen, step = seen[::2], 2 * step
         count += 1
-    requests = count * task.requests(config)
+    requests: Sequence[Expected] = task.requests(config)
     measured = [tokens for tokens in seen if tokens]
-    prompt = round(requests * sum(measured) / len(measured)) if measured else 0
-    completion = requests * config.max_new_tokens
-    return Forecast(count, requests, prompt, completion, _cost(endpoint.prices, prompt, completion))
+    first = sum(measured) / len(measured) if measured else 0
+    return Forecast(
+        items=count,
+        requests=count * len(requests),
+        prompt_tokens=round(count * sum(first + each.tokens for each in requests)),
+        completion_tokens=count * len(requests) * config.max_new_tokens,
+        cost=_cost(requests, first, config, endpoints(endpoint, config), count=count),
+    )
 
 
 class _Asked(BaseException):
@@ -95,5 +102,18 @@ async def _first_prompt(task: ModuleType, config: TaskConfig, item: Item, wordin
     raise AssertionError
 
 
-def _cost(prices: Prices | None, prompt: int, completion: int) -> float | None:
-    return (prompt * prices.prompt + completion * prices.completion) / 1e6 if prices else None
+def _cost(
+    requests: Sequence[Expected], first: float, config: TaskConfig, asked: Sequence[Endpoint], *, count: int
+) -> float | None:
+    """Of ``count`` items at most, where those asked are the one that writes and the one that judges."""
+    if not any(endpoint.prices for endpoint in asked):
+        return None
+    longest = config.max_new_tokens
+    return count * sum(
+        usage_of(
+            round(first + each.tokens + each.replies * longest),
+            longest,
+            asked[-1 if each.judge else 0].prices,
+        ).cost
+        for each in requests
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,6 +53,17 @@ class Item:
     @property
     def chinese(self) -> bool:
         return is_chinese(texts(self.record))
+
+
+class Expected(NamedTuple):
+    """A request of a task, for forecasts: its prompt is about as long as that of the item's first one."""
+
+    replies: int = 0
+    """How many earlier replies it holds too."""
+    tokens: int = 0
+    """How much else."""
+    judge: bool = False
+    """Whether the judge gets it."""
 
 
 class Rejected(Exception):

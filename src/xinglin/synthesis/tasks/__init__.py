@@ -9,8 +9,8 @@ A task ``NAME.py`` has
                 its options, with ``name: Literal["NAME"]``
     items(records: Iterator[Record], config, seed: int) -> Iterator[Item]
                 what to make something of, in a fixed order; ``records`` went through the gate
-    requests(config) -> int
-                how often it asks for an item that is not rejected; for forecasts
+    requests(config) -> Sequence[Expected]
+                what it asks for an item that is not rejected; for forecasts
     async make(item: Item, config, ask: Ask) -> Sequence[Record]
                 asks, checks, and returns at least one record with the item's origin; raises ``Rejected``
 and may have

@@ -10,7 +10,7 @@ from xinglin.config.parts import Fraction, Positive
 from xinglin.data.records import Conversation, Kind, Message, Record
 from xinglin.synthesis.checks import bare, check_answer, check_language, check_length, supported, unwrapped
 from xinglin.synthesis.facts import drugs
-from xinglin.synthesis.task import Ask, Item, Rejected, TaskConfig
+from xinglin.synthesis.task import Ask, Expected, Item, Rejected, TaskConfig
 
 MAKES: Kind = "conversation"
 READS: tuple[Kind, ...] = ("conversation",)
@@ -46,8 +46,8 @@ def items(records: Iterator[Record], config: Config, seed: int) -> Iterator[Item
     yield from (Item(record) for record in records)
 
 
-def requests(config: Config) -> int:
-    return 2 * config.most_turns
+def requests(config: Config) -> Sequence[Expected]:
+    return [Expected(replies=said) for said in range(2 * config.most_turns)]
 
 
 async def make(item: Item, config: Config, ask: Ask) -> Sequence[Conversation]:

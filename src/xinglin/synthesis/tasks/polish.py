@@ -8,7 +8,7 @@ from xinglin.config.parts import Above, Fraction
 from xinglin.data.records import Conversation, Kind, Record
 from xinglin.synthesis.checks import bare, check_answer, check_language, supported, unwrapped
 from xinglin.synthesis.facts import lost_facts, new_facts
-from xinglin.synthesis.task import Ask, Item, Rejected, TaskConfig
+from xinglin.synthesis.task import Ask, Expected, Item, Rejected, TaskConfig
 
 MAKES: Kind = "conversation"
 READS: tuple[Kind, ...] = ("conversation",)
@@ -35,8 +35,8 @@ def items(records: Iterator[Record], config: Config, seed: int) -> Iterator[Item
     yield from (Item(record) for record in records)
 
 
-def requests(config: Config) -> int:
-    return 1
+def requests(config: Config) -> Sequence[Expected]:
+    return [Expected()]
 
 
 async def make(item: Item, config: Config, ask: Ask) -> Sequence[Conversation]:

@@ -15,9 +15,10 @@ from xinglin.config.parts import Positive
 from xinglin.data.prompts import prompt_of
 from xinglin.data.records import Conversation, Kind, Message, Preference, Record
 from xinglin.endpoint import Endpoint
+from xinglin.endpoint.tokens import estimate_tokens
 from xinglin.errors import DataError
 from xinglin.synthesis.checks import bare, check_answer
-from xinglin.synthesis.task import Ask, Form, Item, Rejected, TaskConfig
+from xinglin.synthesis.task import Ask, Expected, Form, Item, Rejected, TaskConfig
 from xinglin.synthesis.wording import packaged
 
 MAKES: Kind = "preference"
@@ -53,8 +54,9 @@ def items(records: Iterator[Record], config: Config, seed: int) -> Iterator[Item
     yield from (Item(record) for record in records)
 
 
-def requests(config: Config) -> int:
-    return config.answers + 2 * (config.answers - 1)
+def requests(config: Config) -> Sequence[Expected]:
+    verdict = Expected(replies=2, tokens=estimate_tokens(constitution(chinese=True)), judge=True)
+    return [Expected()] * config.answers + [verdict] * 2 * (config.answers - 1)
 
 
 async def make(item: Item, config: Config, ask: Ask) -> Sequence[Preference]:

@@ -14,7 +14,7 @@ from xinglin.synthesis.checks import (
     check_standalone,
     unwrapped,
 )
-from xinglin.synthesis.task import Ask, Item, Rejected, TaskConfig
+from xinglin.synthesis.task import Ask, Expected, Item, Rejected, TaskConfig
 
 MAKES: Kind = "conversation"
 READS: tuple[Kind, ...] = ("document",)
@@ -50,8 +50,8 @@ def items(records: Iterator[Record], config: Config, seed: int) -> Iterator[Item
         yield from (Item(record, passage) for passage in found[: config.max_passages])
 
 
-def requests(config: Config) -> int:
-    return 2
+def requests(config: Config) -> Sequence[Expected]:
+    return [Expected(), Expected(replies=1)]
 
 
 async def make(item: Item, config: Config, ask: Ask) -> Sequence[Conversation]:

@@ -15,7 +15,7 @@ from xinglin.config.parts import Positive
 from xinglin.data.records import Conversation, Document, Kind, Message, Origin, Record
 from xinglin.rewards import PACKAGE, Sample
 from xinglin.synthesis.checks import check_answer, check_language, check_length, check_standalone, unwrapped
-from xinglin.synthesis.task import Ask, Item, Rejected, TaskConfig
+from xinglin.synthesis.task import Ask, Expected, Item, Rejected, TaskConfig
 from xinglin.synthesis.wording import packaged
 
 MAKES: Kind = "conversation"
@@ -64,8 +64,8 @@ def items(records: Iterator[Record], config: Config, seed: int) -> Iterator[Item
         yield from (Item(record, variant) for variant in range(config.variants))
 
 
-def requests(config: Config) -> int:
-    return 2
+def requests(config: Config) -> Sequence[Expected]:
+    return [Expected(), Expected(replies=1)]
 
 
 async def make(item: Item, config: Config, ask: Ask) -> Sequence[Conversation]:

@@ -11,7 +11,7 @@ from xinglin.config.parts import Positive
 from xinglin.data.records import Conversation, Kind, Message, Record
 from xinglin.synthesis.checks import check_answer, check_language, check_length, check_standalone
 from xinglin.synthesis.novelty import Novelty
-from xinglin.synthesis.task import Ask, Form, Item, QuestionAnswer, Rejected, TaskConfig
+from xinglin.synthesis.task import Ask, Expected, Form, Item, QuestionAnswer, Rejected, TaskConfig
 
 MAKES: Kind = "conversation"
 READS: tuple[Kind, ...] = ("conversation",)
@@ -55,8 +55,8 @@ def items(records: Iterator[Record], config: Config, seed: int) -> Iterator[Item
         yield Item(seeds[int(shown[0])], (number, [_question(seeds[int(place)]) for place in shown]))
 
 
-def requests(config: Config) -> int:
-    return 1
+def requests(config: Config) -> Sequence[Expected]:
+    return [Expected()]
 
 
 async def make(item: Item, config: Config, ask: Ask) -> Sequence[Conversation]:

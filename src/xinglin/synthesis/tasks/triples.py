@@ -20,7 +20,7 @@ from xinglin.synthesis.checks import (
     check_length,
     check_standalone,
 )
-from xinglin.synthesis.task import Ask, Item, QuestionAnswer, Rejected, TaskConfig
+from xinglin.synthesis.task import Ask, Expected, Item, QuestionAnswer, Rejected, TaskConfig
 
 MAKES: Kind = "conversation"
 READS: tuple[Kind, ...] = ()
@@ -79,8 +79,8 @@ def items(records: Iterator[Record], config: Config, seed: int) -> Iterator[Item
         yield Item(record, [line for line in lines if len(line) == 3])
 
 
-def requests(config: Config) -> int:
-    return 1
+def requests(config: Config) -> Sequence[Expected]:
+    return [Expected()]
 
 
 async def make(item: Item, config: Config, ask: Ask) -> Sequence[Conversation]:
