@@ -1,11 +1,14 @@
 """Marks by a real server on loopback: paid for once, and nothing personal goes to one that is not local."""
 
 import json
+from functools import partial
 
 import pytest
 
 from chat_server import ChatServer, last_user, serving
 from xinglin.data.records import Conversation, Message, Origin
+from xinglin.endpoint import client
+from xinglin.endpoint.limits import Limits
 from xinglin.errors import EndpointError
 from xinglin.selection.scores import Context, Unscored, judge
 
@@ -25,12 +28,15 @@ def marking(tmp_path, monkeypatch):
     )
     with serving(server) as url:
 
-        def mark(**options):
+        def mark(*blocks, **options):
+            blocks = blocks or (RECORDS,)
             endpoint = {"base_url": url, "model": "m", "attempts": 1, **options.pop("endpoint", {})}
             rows = json.dumps({"name": "judge", "endpoint": endpoint, **options})
             config = judge.Config.model_validate_json(rows)
             context = Context(str, tmp_path, 0, tmp_path / "cache")
-            return judge.open(config, context)(RECORDS)
+            with context.until_done:
+                score = judge.open(config, context)
+                return [value for block in blocks for value in score(block)]
 
         yield server, mark
 
@@ -41,6 +47,13 @@ def test_marks_are_read_and_paid_for_once(marking):
     assert good == 8.0 and isinstance(none, Unscored) and none.reason == "no_mark"
     assert mark() == [good, none] and server.requests == 2
     assert "13812345678" in server.raw[0] + server.raw[1], "a local machine sees records as they are"
+
+
+def test_the_pace_is_kept_from_block_to_block(marking, monkeypatch):
+    server, mark = marking
+    monkeypatch.setattr(client, "Limits", partial(Limits, window_seconds=0.5))
+    mark(RECORDS, [talk("q", "a")], endpoint={"requests_per_minute": 2})
+    assert server.times[2] - server.times[0] >= 0.45
 
 
 def test_nothing_personal_leaves_the_house(marking):

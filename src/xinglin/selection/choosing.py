@@ -133,13 +133,14 @@ def _score(split: SplitFile, config: ScoreConfig, place: Workplace) -> Scored:
         score: Score = module.open(config, place.context)
         return score
 
-    return ledger.score(
-        read_split(split.path),
-        split.count,
-        open_score,
-        label=f"scoring {config.title}",
-        stop_requested=place.stop_requested,
-    )
+    with place.context.until_done:
+        return ledger.score(
+            read_split(split.path),
+            split.count,
+            open_score,
+            label=f"scoring {config.title}",
+            stop_requested=place.stop_requested,
+        )
 
 
 def _embed(split: SplitFile, config: EmbeddingConfig, place: Workplace) -> Points:

@@ -14,6 +14,7 @@ chosen unless it is protected.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -101,6 +102,8 @@ class Context:
     seed: int
     cache: Path
     """What is kept between runs."""
+    until_done: ExitStack = field(default_factory=ExitStack)
+    """Closes what a score has opened, once all records have it."""
     _engine: tuple[Any, "TransformersEngine"] | None = field(default=None, repr=False)
 
     def engine(self, config: Reads) -> "TransformersEngine":

@@ -54,37 +54,45 @@ def open(config: Config, context: Context) -> Score:
     rules = Deidentification(mode="off" if config.endpoint.is_local else "replace", style="placeholder")
     key = project_key(rules) if rules.mode == "replace" else None
     gate = Deidentifier(rules, key=key)
+    # One client for all records: its limits hold from the first request to the last.
+    ledger = context.until_done.enter_context(Ledger(context.cache / "judge-replies.jsonl"))
+    runner = context.until_done.enter_context(asyncio.Runner())
+    client = Client(config.endpoint, ledger, Budget(config.caps, context.cache / "judge-spent.jsonl"))
+    runner.run(client.__aenter__())
+    context.until_done.callback(lambda: runner.run(client.__aexit__(None, None, None)))
 
     def score(records: Sequence[Record]) -> list[Value]:
         requests = [_request(gate.apply(record), config) for record in records]
-        return [_value(reply) for reply in asyncio.run(_ask(requests, config, context))]
+        return [_value(reply) for reply in runner.run(_ask(requests, client))]
 
     return score
 
 
-async def _ask(requests: list[Request], config: Config, context: Context) -> list[Reply | NoReply]:
+async def _ask(requests: list[Request], client: Client) -> list[Reply | NoReply]:
     """
     Raises:
         EndpointError: no reply can be had as things are, or a cap is reached.
     """
-    budget = Budget(config.caps, context.cache / "judge-spent.jsonl")
-    with Ledger(context.cache / "judge-replies.jsonl") as ledger:
-        async with Client(config.endpoint, ledger, budget) as client:
 
-            async def ask(request: Request) -> Reply | NoReply:
-                try:
-                    return await client.ask(request)
-                except NoReply as error:
-                    if error.reason in _OF_THE_TEXT:
-                        return error
-                    raise EndpointError(
-                        f"{config.endpoint.title}: {error.detail}; run again (replies are kept)"
-                    ) from None
+    async def ask(request: Request) -> Reply | NoReply:
+        try:
+            return await client.ask(request)
+        except NoReply as error:
+            if error.reason in _OF_THE_TEXT:
+                return error
+            raise EndpointError(
+                f"{client.endpoint.title}: {error.detail}; run again (replies are kept)"
+            ) from None
 
-            try:
-                return await asyncio.gather(*map(ask, requests))
-            except CapReached as error:
-                raise EndpointError(f"score judge: {error} is reached; raise it under caps") from None
+    tasks = [asyncio.create_task(ask(request)) for request in requests]
+    try:
+        return await asyncio.gather(*tasks)
+    except CapReached as error:
+        raise EndpointError(f"score judge: {error} is reached; raise it under caps") from None
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _request(record: Record, config: Config) -> Request:
