@@ -28,6 +28,9 @@ from xinglin.synthesis.task import Rejected
         ("血压140/90mmHg", {"140", "90"}),
         ("５毫克", {"5"}),
         ("1.5 mg", {"1.5"}),
+        ("每次十五毫克，连用二十天，三十岁以上一百二十粒", {"15", "20", "30", "120"}),
+        ("两千毫升，五千克，一百零五天，三十五千克", {"2000", "5", "105", "35"}),
+        ("百日咳，八十年代，第十五天，十分小心", set()),
     ],
 )
 def test_numbers(text, found):
@@ -42,6 +45,8 @@ def test_numbers(text, found):
         ("阿司匹林或布洛芬", {"阿司匹林", "布洛芬"}),
         ("Take Amoxicillin, metformin and lisinopril in April.", {"amoxicillin", "metformin", "lisinopril"}),
         ("多休息，查血常规和胆固醇 cholesterol", set()),
+        ("请大夫定方案，丈夫定期检查，让他定时服药，安静地平卧，想方法辛苦锻炼", set()),
+        ("拉米夫定和氯雷他定，硝苯地平片，文拉法辛", {"米夫定", "雷他定", "苯地平", "拉法辛"}),
     ],
 )
 def test_drugs(text, found):
