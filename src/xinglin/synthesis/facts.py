@@ -33,7 +33,10 @@ _EN_DRUG = re.compile(rf"\b(?:{_EN_NAMES}|[a-z]{{2,}}(?:{_EN_STEMS}))s?\b", re.I
 _NO_DRUGS = frozenset(["april", "cholesterol", "cyanide"])
 _DIGITS = {char: value for value, char in enumerate("零一二三四五六七八九")} | {"两": 2}
 _SCALES = {"十": 10, "百": 100, "千": 1000}
-_UNIT = "毫克|微克|千克|公斤|克|毫升|升|单位|片|粒|袋|支|丸|滴|喷|次(?!性)|天|日|周|个?月|小时|分钟|年(?!代)|岁|厘米|毫米|倍"
+_UNIT = (
+    "毫克|微克|千克|公斤|克|毫升|升|单位|片|粒|袋|支|丸|滴|喷|次(?!性)"
+    "|天|日|周|个?月|小时|分钟|年(?!代)|岁|厘米|毫米|倍"
+)
 _HAN = "[一二三四五六七八九两]"
 _NUMBER = re.compile(
     r"(?<![\d.])\d+(?:\.\d+)?"
