@@ -33,7 +33,7 @@ _LETTER_BASE = 0xD6E8FEB86659FD93
 _LONGEST_WORD = 64
 
 _MARKER = re.compile(
-    r"^[ \t\u3000]*(?:</?s>)?[ \t]*(?:#+ *)?(?:"
+    r"^[ \t\u3000]*+(?:</?s>[ \t]*+)?(?:#+ *+)?(?:"
     r"(?:[问問][题題]|提?[问問]|回?答|病人|患者|[医醫]生|用[户戶]|助手)[ \t]*[:：]"
     r"|[<\[]?(?:human|assistant|user|bot|doctor|patient|question|answer|q|a|instruction|input|output|response)"
     r"(?:[>\]][ \t]*[:：]?|[ \t]*[:：]))",

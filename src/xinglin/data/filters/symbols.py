@@ -13,7 +13,7 @@ from xinglin.data.writing.characters import census
 
 KINDS: tuple[Kind, ...] = ("document", "conversation", "preference", "rating")
 STANDARD = True
-_DRAWN = re.compile(r"```|^\s*\|.*\|\s*$", re.MULTILINE)
+_DRAWN = re.compile(r"```|^[ \t]*+\|.*\|[ \t]*$", re.MULTILINE)
 """Code and tables, which consist of signs."""
 _SORTS = ("symbols", "digits", "punctuation")
 Share = Annotated[float, Field(gt=0, le=1)]

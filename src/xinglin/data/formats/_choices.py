@@ -7,7 +7,7 @@ from typing import Any
 
 from xinglin.data.formats import Reject, _turns
 
-_LINE = re.compile(r"^\s*([A-Z])\s*[.．、:：)）\s]\s*(\S.*)$", re.MULTILINE)
+_LINE = re.compile(r"^[^\S\n]*+([A-Z])(?:\s*+[.．、:：)）]|\s)\s*+(\S.*)$", re.MULTILINE)
 
 
 def lettered(text: str) -> dict[str, str] | None:

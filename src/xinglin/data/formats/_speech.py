@@ -8,7 +8,7 @@ from xinglin.data.records import Message, Role
 _USER = "问题|提问|问|病人|患者|用户|咨询者|question|patient|human|user|guest[_ ]family|patient_guest"
 _ASSISTANT = "回答|解答|答案|答|医生|大夫|医师|助手|answer|doctor|assistant|bot"
 _NAMES = f"(?:(?P<user>{_USER})|(?P<assistant>{_ASSISTANT}))"
-_LINE = re.compile(rf"(?:\A|\n|\\n)\s*(?:\[Round \d+\]\s*)?{_NAMES}\s*[：:]\s*", re.IGNORECASE)
+_LINE = re.compile(rf"(?:\A\s*+|(?:\n|\\n)[^\S\n]*+)(?:\[Round \d+\]\s*+)?{_NAMES}\s*[：:]\s*", re.IGNORECASE)
 _TAG = re.compile(rf"(?:<{_NAMES}>|\[{_NAMES.replace('?P<', '?P<tag_')}\])\s*[：:]?\s*", re.IGNORECASE)
 _START = re.compile(r"\s*(?:<s>\s*)?")
 """What may stand before the first speaker; chat markup that was baked into the data."""

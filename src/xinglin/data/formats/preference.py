@@ -49,7 +49,9 @@ READ = (
     *PROMPTS,
     *sum(ANSWERS, ()),
 )
-_ACTION = re.compile(r"\s*Action:\s*(?P<name>\S+)\s*\n\s*Action Input:\s*(?P<arguments>\{.*\})\s*", re.DOTALL)
+_ACTION = re.compile(
+    r"\s*Action:\s*(?P<name>\S+)[^\S\n]*+\n\s*+Action Input:\s*(?P<arguments>\{.*\})\s*", re.DOTALL
+)
 ASKED = ("prompt", "question", "query", "instruction")
 
 

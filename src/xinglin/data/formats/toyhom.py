@@ -18,7 +18,7 @@ from xinglin.data.records import Conversation, Origin
 
 RECORD = "conversation"
 UNIT = "file"
-BLOCKS = re.compile(r"\s*(?:[^\n]{2,}[,，][^\n]*\n[^\n]{2,}\n{3,}){2}")
+BLOCKS = re.compile(r"\s*+(?:(?=[^\n]{2,}?[,，])[^\n]*+\n[^\n]{2,}+\n{3,}){2}")
 Options = _single.HistoryOptions
 
 

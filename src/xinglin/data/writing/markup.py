@@ -15,7 +15,7 @@ TAG = re.compile(rf"</?(?:{_BLOCK}|{_INLINE}|sup|sub|script|style){_REST}", re.I
 """A tag of those that format text; not any ``<…>``."""
 _UNSEEN = re.compile(rf"<(script|style){_REST}.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
 _RAISED = re.compile(rf"<(su[pb]){_REST}([^<>]{{0,40}})</\1\s*>", re.IGNORECASE)
-_BREAK = re.compile(rf"\s*</?(?:{_BLOCK}){_REST}\s*", re.IGNORECASE)
+_BREAK = re.compile(rf"(?:(?<!\s)\s++)?</?(?:{_BLOCK}){_REST}\s*", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,24});")
 _SUPERSCRIPT = str.maketrans("0123456789+-−=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿ")
 _SUBSCRIPT = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")

@@ -49,7 +49,7 @@ _COMPATIBILITY = re.compile(r"[\u2e80-\u2fdf\uf900-\ufaff\ufb00-\ufb06\uff61-\uf
 """CJK radicals, compatibility ideographs, Latin ligatures, half-width kana."""
 _ODD_FORM = re.compile(f"[{_SIGNS}０-９Ａ-Ｚａ-ｚ．\u2e80-\u2fdf\uf900-\ufaff\ufb00-\ufb06\uff61-\uff9f]")
 
-_LINE_TAIL = re.compile(r"[ \t]+\n")
+_LINE_TAIL = re.compile(r"(?<![ \t])[ \t]+\n")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _BLANKS = re.compile(r"(?<=\S) {2,}(?=\S)")
 _COLUMNS = re.compile(r"```|\n {4}|\t|\|")

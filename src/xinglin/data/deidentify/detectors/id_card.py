@@ -19,7 +19,7 @@ _LONG = re.compile(
 _SHORT = re.compile(rf"(?<![0-9A-Za-z.]){_REGION}\d{{2}}{_DATE}\d{{3}}(?![0-9A-Za-z.])")
 _KEYED = re.compile(
     r"(?:身份证件?(?:号码|号)?|公民身份号码|证件号码?|[Ii]dentity (?:card )?(?:no\.?|number))"
-    r"(?:\s|[:：是为])*((?=[\dXx -]*\d{6})\d[\d -]{12,20}[\dXx])(?![0-9A-Za-z])"
+    r"(?:\s|[:：是为])*+((?=[\dXx -]*\d{6})\d[\d -]{12,20}[\dXx])(?![0-9A-Za-z])"
 )
 _HONG_KONG = re.compile(r"(?<![0-9A-Za-z])([A-Z]{1,2})(\d{6})\s?[(（]([0-9A])[)）]")
 _MACAU = re.compile(r"(?<![0-9A-Za-z])[157]\d{6}\s?[(（]\d[)）]")

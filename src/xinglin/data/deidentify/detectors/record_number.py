@@ -22,7 +22,7 @@ _CHINESE = re.compile(
     r"报告单?|透析|健康卡|就诊卡|诊疗卡|医保卡?|"
     r"社保卡?|社会保障卡?|保单|放射|超声|心电图|CT|MRI|X光|[Xx]线|ID|患者|病人|参保|受试者|入组|档案|取片)"
     r"(?:号码|编号|序号|单号|卡号|号)|(?:条形?码|就诊卡|诊疗卡|健康卡|医保卡|社保卡)[:：是为])"
-    rf"{_GAP}((?=[A-Za-z-]*\d)[A-Za-z0-9](?:[A-Za-z0-9-]{{1,23}})(?<!-))(?![A-Za-z0-9])"
+    rf"{_GAP}((?=[A-Za-z-]{{0,23}}\d)[A-Za-z0-9](?:[A-Za-z0-9-]{{1,23}})(?<!-))(?![A-Za-z0-9])"
 )
 _BED = re.compile(r"床号[:：\s]*([A-Za-z]?\d{1,4}[A-Za-z]?)(?![A-Za-z0-9])")
 _ENGLISH = re.compile(
@@ -30,7 +30,7 @@ _ENGLISH = re.compile(
     r"insurance|health plan|case|specimen|encounter|visit|NHS|medicare|medicaid|subscriber|"
     r"certificate|licen[cs]e|"
     r"registration)(?:[ ](?:number|no\.?|num\.?|ID|#)|(?<=MRN)|(?<=M\.R\.N\.)|[ ]?#|ID)"
-    rf"{_GAP}((?=[A-Za-z-]*\d)[A-Za-z0-9](?:[A-Za-z0-9-]|[ ](?=\d{{3,4}}(?!\d))){{2,23}}(?<!-))(?![A-Za-z0-9])",
+    rf"{_GAP}((?=[A-Za-z-]{{0,23}}\d)[A-Za-z0-9](?:[A-Za-z0-9-]|[ ](?=\d{{3,4}}(?!\d))){{2,23}}(?<!-))(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
 _MEASURE = re.compile(r"\d+(?:mg|ml|g|kg|cm|mm|h|d|days?|years?|st|nd|rd|th)", re.IGNORECASE)
