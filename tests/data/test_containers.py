@@ -57,6 +57,15 @@ def test_rows_that_are_lists(write):
     assert values(write("[]")) == []
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
+@pytest.mark.parametrize("rows", [[1, 2.5, -3], [None, True], [[1, 2], [3]], ["感冒是病。", "糖尿病也是。"]])
+def test_bare_values_are_rows_by_the_name_of_their_file(write, name, rows):
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    assert values(write(lines, name)) == rows
+    assert values(write(json.dumps(rows, indent=1), name)) == rows
+    assert containers.inspect(write(lines, "book.txt")).kind == "text"
+
+
 @pytest.mark.parametrize(
     "text", ["[1] 参考文献", "{患者} 主诉", "感冒, 流感, 肺炎\n咳嗽, 发热, 乏力", "# 标题\n正文"]
 )
@@ -173,7 +182,7 @@ def test_broken_tables_are_refused(write, text, message):
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 sheet", "save it as .xlsx"),
         (b" \n\n", "empty"),
         (b"", "empty"),
-        (gzip.compress(LINES.encode(), mtime=0)[:-9], "cannot be read"),
+        (gzip.compress(LINES.encode(), mtime=0)[:-9], r"cannot be read \(.*\); damaged or cut off, so fetch"),
         (gzip.compress(LINES.encode(), mtime=0)[:12] + b"\xff" * 50, "cannot be read"),
     ],
 )

@@ -242,6 +242,25 @@ def test_damaged_files_are_one_message(tmp_path, name, content):
     assert "\n" not in str(caught.value)
 
 
+def test_broken_files_name_a_cure_and_nothing_else_is_said(tmp_path, capfd):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as writing:
+        writing.writestr("a.jsonl", '{"text": "a"}\n')
+    locked = bytearray(archive.getvalue())
+    locked[6] |= 1  # the flag of encryption, there and in the directory
+    locked[locked.find(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "locked.zip").write_bytes(locked)
+    (tmp_path / "cut.xlsx").write_bytes(b"PK\x03\x04" + b"\x00" * 30)
+    (tmp_path / "cut.pdf").write_bytes(b"%PDF-1.4\n1 0 obj\n<<>>\n" + b"x" * 500)
+    cures = {"locked.zip": "unpack it with its password"}
+    for name in ("locked.zip", "cut.xlsx", "cut.pdf"):
+        with pytest.raises(
+            UnreadableFile, match=cures.get(name, "damaged or cut off, so fetch or save it again")
+        ):
+            read(tmp_path / name)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_library_that_is_missing_is_named_with_its_cure(tmp_path, monkeypatch):
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)

@@ -180,6 +180,29 @@ def test_mistakes_are_named(registry, entries, name, message):
         files(Source(path=f"{path}#{name}"))
 
 
+def test_one_wrong_entry_is_named_and_the_others_are_read(registry, read_source, caplog):
+    entries = {
+        "wrong": {"file_name": "b.json", "columns": {"promt": "q"}, "num_samples": "2"},
+        "good": {"file_name": "a.json", "columns": {"prompt": "q", "response": "a"}},
+        "twice": {"file_name": "a.json", "formatting": "chatml"},
+        "no": 5,
+        "path": {"file_name": 5},
+    }
+    path = registry(entries, a=[{"q": "头疼", "a": "看医生"}], b=ALPACA)
+    assert read_source(f"{path}#good").account.rows_used == 1
+    with caplog.at_level(logging.WARNING):
+        for whole in (path, path.parent):
+            good, wrong = read_source(whole).account.files
+            assert (good.rows_used, good.unread) == (1, "")
+            assert wrong.unread == "bad_registry_entry"
+            assert (
+                "dataset_info.json: 'wrong': columns has no 'promt'; did you mean 'prompt'"
+                in (wrong.examples[wrong.unread])
+            )
+    assert "'no': is no object; repair it" in caplog.text
+    assert "'path': file_name is 5, not text; repair it" in caplog.text
+
+
 def test_a_column_that_no_row_has_is_named(registry, read_source):
     path = registry({"a": {"file_name": "a.json", "columns": {"prompt": "ques"}}}, a=ALPACA)
     with pytest.raises(DataError, match=r"missing_column, .*no column ques; there are instruction, input"):

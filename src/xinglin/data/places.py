@@ -116,8 +116,12 @@ def _folder(folder: Path, *, only_registered: bool = False) -> list[Place]:
     known: dict[Path, registry.Entry] = {}
     registries = sorted(path for path in inside if path.name == registry.NAME and registry.is_one(path))
     for path in registries:
-        for entry in registry.load(path).values():
-            if entry.given.get("file_name") and entry.path.exists():
+        # A file that two entries describe is read as one without a mistake says.
+        for entry in sorted(registry.load(path).values(), key=lambda entry: bool(entry.fault)):
+            if not entry.names_file:
+                if entry.fault:
+                    _log.warning("%s", entry.fault)
+            elif entry.path.exists():
                 _warn_if_changed(entry)
                 files = (
                     [entry.path] if entry.path.is_file() else [p for p in inside if entry.path in p.parents]
@@ -163,6 +167,8 @@ def _registered(path: Path, name: str) -> list[Place]:
     if name not in entries:
         raise DataError(f"{path}: no data set '{name}'; {nearest(name, list(entries))}")
     entry = entries[name]
+    if entry.fault:
+        raise DataError(entry.fault)
     if not entry.path.exists():
         raise DataError(_nothing_at(entry.path))
     _warn_if_changed(entry)

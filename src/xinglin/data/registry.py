@@ -52,6 +52,7 @@ ROLES = {
     "system_tag": "system",
 }
 ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+WHERE = ("file_name", *ELSEWHERE)
 MEDIA = ("images", "videos", "audios")
 
 
@@ -61,7 +62,18 @@ class Entry:
 
     name: str
     folder: Path
-    given: Mapping[str, Any]
+    given: Any
+    """What the registry says of it, an object where there is no ``fault``."""
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with what the registry says, in a sentence, or ''."""
+        mistake = _mistake(self.given)
+        return f"{self.folder / NAME}: '{self.name}': {mistake}; repair it" if mistake else ""
+
+    @property
+    def names_file(self) -> bool:
+        return isinstance(self.given, dict) and isinstance(self.given.get("file_name"), str)
 
     @property
     def path(self) -> Path:
@@ -147,40 +159,46 @@ class Entry:
 
 
 def load(path: Path) -> dict[str, Entry]:
-    """The data sets of the registry at ``path``. Raises: DataError."""
+    """The data sets of the registry at ``path``; those with mistakes have a ``fault``. Raises: DataError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
-        if not _is_registry(found):
+        if not isinstance(found, dict):
             raise ValueError("not an object of objects")
-        return {name: _checked(Entry(name, path.parent, given)) for name, given in found.items()}
     except (ValueError, RecursionError, OSError) as error:
         raise DataError(f"{path}: no registry of data sets: {error}; repair it") from error
+    return {name: Entry(name, path.parent, given) for name, given in found.items()}
 
 
 def is_one(path: Path) -> bool:
     """Whether the file is a registry; Hugging Face datasets keeps something else under the same name."""
     try:
-        return _is_registry(json.loads(path.read_text(encoding="utf-8-sig")))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError):
         return True  # and ``load`` says what is wrong with it
+    entries = (
+        [entry for entry in found.values() if isinstance(entry, dict)] if isinstance(found, dict) else []
+    )
+    named = [entry for entry in entries if any(isinstance(entry.get(key), str) for key in WHERE)]
+    return bool(named) or not isinstance(found, dict) or len(entries) == len(found)
 
 
-def _is_registry(found: Any) -> bool:
-    return isinstance(found, dict) and all(isinstance(entry, dict) for entry in found.values())
-
-
-def _checked(entry: Entry) -> Entry:
+def _mistake(given: Any) -> str:
+    """What is wrong with the description of a data set, or ''."""
+    if not isinstance(given, dict):
+        return "is no object"
+    if not isinstance(given.get("file_name", ""), str):
+        return f"file_name is {given['file_name']!r}, not text"
     for part, known in (("columns", KNOWN), ("tags", tuple(TAGS))):
-        names = entry.given.get(part, {})
+        names = given.get(part, {})
         if not isinstance(names, dict) or not all(isinstance(name, str | None) for name in names.values()):
-            raise ValueError(f"'{entry.name}': {part} is no object of names")
+            return f"{part} is no object of names"
         wrong = next((name for name in names if name not in known), None)
-        if wrong:
-            raise ValueError(f"'{entry.name}': {part} has no '{wrong}'; {nearest(wrong, known)}")
-    formatting = entry.given.get("formatting", "alpaca")
+        if wrong is not None:
+            return f"{part} has no '{wrong}'; {nearest(wrong, known)}"
+    formatting = given.get("formatting", "alpaca")
     if formatting not in ("alpaca", "sharegpt", "openai"):
-        raise ValueError(f"'{entry.name}': formatting is {formatting!r}, not alpaca, sharegpt or openai")
-    samples = entry.given.get("num_samples")
+        return f"formatting is {formatting!r}, not alpaca, sharegpt or openai"
+    samples = given.get("num_samples")
     if samples is not None and (not isinstance(samples, int) or samples < 1):
-        raise ValueError(f"'{entry.name}': num_samples is {samples!r}, not a number from 1")
-    return entry
+        return f"num_samples is {samples!r}, not a number from 1"
+    return ""

@@ -221,6 +221,9 @@ def _rows(
             yield Row(number, value), source.path, None
         return
     for place in places.find(source.path):
+        if place.entry and place.entry.fault:
+            account.open(str(place.path)).leave("bad_registry_entry", place.entry.fault)
+            continue
         for file in containers.members(place.path):
             limit, name = place.entry.max_rows if place.entry else None, str(file)
             for row in itertools.islice(_file_rows(file, place, formats, account), limit):

@@ -21,7 +21,7 @@ from functools import cache
 from lzma import LZMAError
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from xinglin import plugins
 from xinglin.data.containers import _encoding
@@ -40,6 +40,13 @@ class UnreadableFile(DataError):
     def __init__(self, reason: str, message: str):
         self.reason = reason
         super().__init__(message)
+
+    @classmethod
+    def broken(cls, what: str, error: Exception) -> Self:
+        """A damaged or locked file; ``what`` says which, and ``error`` is that of the library that reads it."""
+        locked = isinstance(error, RuntimeError) and "password" in str(error)
+        cure = "unpack it with its password" if locked else "damaged or cut off, so fetch or save it again"
+        return cls("broken_file", f"{what} ({error}); {cure}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ class Container:
         except DataError as error:
             raise UnreadableFile("unsupported_file", f"{self.file}: {error}") from error
         except BROKEN as error:
-            raise UnreadableFile("broken_file", f"{self.file}: cannot be read to its end: {error}") from error
+            raise UnreadableFile.broken(f"{self.file}: cannot be read to its end", error) from error
 
 
 def inspect(place: Path | File) -> Container:
@@ -125,7 +132,7 @@ def inspect(place: Path | File) -> Container:
     except DataError as error:
         raise UnreadableFile("unsupported_file", f"{file}: {error}") from error
     except BROKEN as error:
-        raise UnreadableFile("broken_file", f"{file}: cannot be read: {error}") from error
+        raise UnreadableFile.broken(f"{file}: cannot be read", error) from error
 
 
 def members(path: Path) -> list[File]:

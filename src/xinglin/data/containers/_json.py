@@ -8,6 +8,7 @@ from xinglin.data.containers import Head, UnreadableFile
 
 CHUNK = 1 << 20
 LINES = (".jsonl", ".ndjson")
+NAMES = (".json", *LINES)
 BLANK, COLON, COMMA = re.compile(r"\s*"), re.compile(r"\s*:\s*"), re.compile(r"\s*,")
 MESSAGE = {"role", "from", "human", "user", "name", "function"}
 """Keys of elements that are parts of a row: messages, and tools."""
@@ -18,7 +19,8 @@ Shape = Literal["lines", "array", "values", "keyed"]
 
 
 def shape(head: Head) -> Shape | None:
-    """The name cannot tell; it only counts for one line of strings, a row of ``.jsonl`` and an array elsewhere."""
+    """The name alone cannot tell. It counts for one line of strings, a row of ``.jsonl`` and an array elsewhere, and
+    for bare numbers, words in quotes and lists of these, which are text elsewhere."""
     text = head.text.lstrip()
     first, newline, rest = text.partition("\n")
     second = rest.lstrip("\n").split("\n")[0]
@@ -31,6 +33,8 @@ def shape(head: Head) -> Shape | None:
     if re.match(r'\[\s*[\[{"\]]', text):
         alone = not second and text.startswith('["') and head.suffix in LINES
         return "lines" if _is_json(first) and (alone or second.startswith("[")) else "array"
+    if head.suffix in NAMES and (_is_json(first) or text.startswith("[")):
+        return "lines" if _is_json(first) else "array"
     return None
 
 

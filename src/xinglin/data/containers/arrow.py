@@ -22,9 +22,7 @@ def rows(container: Container) -> Iterator[Row]:
         try:
             table = ipc.open_file(stream) if is_file else ipc.open_stream(stream)
         except (ValueError, OSError) as error:
-            raise UnreadableFile(
-                "broken_file", f"{container.place}: no Arrow that can be read: {error}"
-            ) from error
+            raise UnreadableFile.broken(f"{container.place}: no Arrow that can be read", error) from error
         yield from _arrow.rows(_batches(table) if is_file else iter(table), container)
 
 

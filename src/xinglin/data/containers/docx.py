@@ -28,7 +28,7 @@ def lines(container: Container) -> Iterator[str]:
                     yield f"\n{text}\n" if _is_heading(element) else f"{text}\n"
                     element.clear()
         except ElementTree.ParseError as error:
-            raise UnreadableFile("broken_file", f"{container.place}: {error}; save it again") from error
+            raise UnreadableFile.broken(container.place, error) from error
 
 
 def _pieces(paragraph: ElementTree.Element) -> Iterator[str]:

@@ -17,7 +17,5 @@ def rows(container: Container) -> Iterator[Row]:
         try:
             table = parquet.ParquetFile(stream, pre_buffer=False)
         except (ValueError, OSError) as error:
-            raise UnreadableFile(
-                "broken_file", f"{container.place}: no Parquet that can be read: {error}"
-            ) from error
+            raise UnreadableFile.broken(f"{container.place}: no Parquet that can be read", error) from error
         yield from _arrow.rows(table.iter_batches(_arrow.BATCH), container)

@@ -23,9 +23,7 @@ def rows(container: Container) -> Iterator[Row]:
                 yield from _sheet(sheet, above)
                 above += sheet.max_row or 0
         except Exception as error:  # openpyxl raises whatever a damaged file makes it stumble over
-            raise UnreadableFile(
-                "broken_file", f"{container.place}: no workbook that can be read: {error}; save it again"
-            ) from error
+            raise UnreadableFile.broken(f"{container.place}: no workbook that can be read", error) from error
 
 
 def _sheet(sheet: Any, above: int) -> Iterator[Row]:
