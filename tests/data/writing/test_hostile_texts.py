@@ -11,6 +11,7 @@ from xinglin.data.records import Document, Origin
 from xinglin.data.writing.normalise import Normalise, Normaliser
 
 LENGTH = 400_000
+WRAPPED = "and so on until the line is full and has a word with a hyphen-\n" * (LENGTH // 60)
 
 
 def normalised(text: str) -> str:
@@ -35,6 +36,8 @@ def normalised(text: str) -> str:
         ),
         (toyhom.matches, "甲乙，" * (LENGTH // 3), False),
         (normalised, "a" + " \t" * (LENGTH // 2) + "b\n\nc \nd", "a" + " \t" * (LENGTH // 2) + "b\n\nc\nd"),
+        (normalised, "&" + "amp;" * (LENGTH // 4) + "lt;b", "<b"),
+        (normalised, WRAPPED, WRAPPED.replace("-\n", "-")),
         (normalised, "a<br" + "\n" * LENGTH + "b <p> c", "a<br\n\nb\nc"),
     ],
 )

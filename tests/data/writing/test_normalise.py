@@ -131,6 +131,15 @@ def test_hard_wraps_are_joined_between_paragraphs() -> None:
     assert normal(ENGLISH) == ENGLISH and document(BOOK, hard_wraps=False) == BOOK
 
 
+def test_the_hyphen_of_a_broken_word_goes_where_the_whole_word_is_known() -> None:
+    text = (
+        "hypertension is treated with a thiazide, or with any other beta-\n"
+        "blocker that the patient can take for many years, if (hyperten-\n"
+        "sion) does not go away with less salt and with more of exercise."
+    )
+    assert document(text) == text.replace("hyperten-\n", "hyperten").replace("beta-\n", "beta-")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -16,7 +16,10 @@ TAG = re.compile(rf"</?(?:{_BLOCK}|{_INLINE}|sup|sub|script|style){_REST}", re.I
 _UNSEEN = re.compile(rf"<(script|style){_REST}.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
 _RAISED = re.compile(rf"<(su[pb]){_REST}([^<>]{{0,40}})</\1\s*>", re.IGNORECASE)
 _BREAK = re.compile(rf"(?:(?<!\s)\s++)?</?(?:{_BLOCK}){_REST}\s*", re.IGNORECASE)
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,24});")
+_ENTITY = re.compile(
+    r"&(?:(?:amp|#38|#[xX]26);)*(#[0-9]{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,24};)"
+)
+"""As often as it was escaped: ``&amp;amp;lt;``."""
 _SUPERSCRIPT = str.maketrans("0123456789+-−=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿ")
 _SUBSCRIPT = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")
 _CODE = re.compile(
@@ -42,8 +45,8 @@ def without_markup(text: str) -> str:
 
 
 def _character(entity: re.Match[str]) -> str:
-    known = entity[0][1] == "#" or entity[0][1:] in html5
-    return html.unescape(entity[0]) if known else entity[0]
+    known = entity[1][0] == "#" or entity[1] in html5
+    return html.unescape(f"&{entity[1]}") if known else f"&{entity[1]}"
 
 
 def _raised(found: re.Match[str]) -> str:

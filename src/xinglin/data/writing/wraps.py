@@ -44,13 +44,21 @@ def joined(text: str) -> str:
     limit = _wrapped_at(lines, widths)
     if limit is None:
         return text
-    parts = [lines[0]]
+    words = frozenset(re.findall(r"\w+", text)) if "-\n" in text else frozenset()
+    pieces = [lines[0]]
     for before, width, line in zip(lines, widths, lines[1:], strict=False):
-        if _goes_on(before, width, line, limit):
-            parts[-1] = _join(parts[-1], line.lstrip(), text)
-        else:
-            parts.append(line)
-    return "\n".join(parts)
+        if not _goes_on(before, width, line, limit):
+            pieces += ["\n", line]
+            continue
+        line = line.lstrip()
+        if before.endswith("-"):
+            # The hyphen of a broken word goes where the whole word stands elsewhere: beta-blocker keeps it.
+            if re.split(r"\W", before[:-1])[-1] + re.split(r"\W", line)[0] in words:
+                pieces[-1] = pieces[-1][:-1]
+        elif before[-1].isascii() and line[0].isascii():
+            pieces.append(" ")
+        pieces.append(line)
+    return "".join(pieces)
 
 
 def _wrapped_at(lines: list[str], widths: list[int]) -> int | None:
@@ -79,15 +87,6 @@ def _goes_on(line: str, width: int, after: str, limit: int) -> bool:
     if word and _WORD.match(line[-1]):
         return width + 1 + len(word[0]) > limit
     return width + _SLACK >= limit or (width >= _LONG * limit and not _ENDED.search(line))
-
-
-def _join(left: str, right: str, text: str) -> str:
-    if left.endswith("-") and right[:1].isalpha():
-        # The hyphen of a broken word goes where the whole word stands elsewhere: beta-blocker keeps it.
-        whole = re.split(r"\s", left[:-1])[-1] + re.split(r"\W", right)[0]
-        return left[:-1] + right if whole in text else left + right
-    spaced = left[-1].isascii() and right[:1].isascii() and not left.endswith("-")
-    return f"{left} {right}" if spaced else left + right
 
 
 def _width(line: str) -> int:
