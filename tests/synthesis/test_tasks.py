@@ -202,9 +202,32 @@ def test_only_new_questions_are_kept(workshop):
     task = {"name": "self_instruct", "tasks": 9, "tasks_per_request": 3, "seeds_per_request": 2}
     records = workshop.make(task, SEEDS)
     assert [record.messages[0].content[:2] for record in records] == ["痛风", "老年", "哺乳"]
-    assert dict(workshop.accounts.left_out) == {"not_new": 3} and workshop.accounts.made == 3
+    assert (
+        dict(workshop.accounts.left_out) == {"not_new": 3, "question_too_short": 3}
+        and workshop.accounts.made == 3
+    )
     assert {row["status"] for row in workshop.rejected} == {"left_out"}
     assert last_user(workshop.server.bodies[0]).count("\n- ") == 2
+
+
+def test_a_bad_question_among_good_ones_is_counted(workshop):
+    long = "建议到门诊就诊，由医生评估后再决定下一步。"
+    rows = [
+        ("痛风发作时怎么饮食？", long),
+        ("老年人如何补钙？", "多晒。"),
+        ("哺乳期能喝咖啡吗？", "抱歉，我无法回答这个问题，请您咨询医生。"),
+    ]
+    rows = [{"question": question, "answer": answer} for question, answer in rows]
+    workshop.server.answer = lambda body: json.dumps({"tasks": rows}, ensure_ascii=False)
+    (record,) = workshop.make({"name": "self_instruct", "tasks": 5}, SEEDS)
+    assert record.messages[0].content == rows[0]["question"]
+    assert dict(workshop.accounts.left_out) == {"answer_too_short": 1, "refusal": 1}
+    assert [row["record"]["messages"][0]["content"] for row in workshop.rejected] == [
+        row["question"] for row in rows[1:]
+    ]
+    rows = rows[1:]
+    assert workshop.make({"name": "self_instruct", "tasks": 5, "temperature": 0.5}, SEEDS) == []
+    assert dict(workshop.accounts.rejected) == {"answer_too_short": 1} and workshop.server.requests == 3
 
 
 def test_an_item_whose_records_are_all_left_out_is_rejected(workshop):

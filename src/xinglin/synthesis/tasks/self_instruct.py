@@ -11,7 +11,7 @@ from xinglin.config.parts import Positive
 from xinglin.data.records import Conversation, Kind, Message, Record
 from xinglin.synthesis.checks import check_answer, check_language, check_length, check_standalone
 from xinglin.synthesis.novelty import Novelty
-from xinglin.synthesis.task import Ask, Expected, Form, Item, QuestionAnswer, Rejected, TaskConfig
+from xinglin.synthesis.task import Ask, Expected, Form, Item, QuestionAnswer, Rejected, TaskConfig, is_chinese
 
 MAKES: Kind = "conversation"
 READS: tuple[Kind, ...] = ("conversation",)
@@ -61,36 +61,42 @@ def requests(config: Config) -> Sequence[Expected]:
 
 async def make(item: Item, config: Config, ask: Ask) -> Sequence[Conversation]:
     number, seeds = item.value
-    made = await ask.form("tasks", Tasks, seeds=seeds, count=config.tasks_per_request, number=number + 1)
-    records, first = [], Rejected("empty")
-    for each in made.tasks[: config.tasks_per_request]:
-        try:
-            _check(each, config, ask)
-        except Rejected as error:
-            first = error
-            continue
-        messages = (Message("user", each.question), Message("assistant", each.answer))
-        records.append(Conversation(messages, item.record.origin))
-    if not records:
-        raise first
+    reply = await ask.form("tasks", Tasks, seeds=seeds, count=config.tasks_per_request, number=number + 1)
+    made = reply.tasks[: config.tasks_per_request]
+    check_language("\n".join(each.question + each.answer for each in made), chinese=ask.chinese)
+    records = [
+        Conversation((Message("user", each.question), Message("assistant", each.answer)), item.record.origin)
+        for each in made
+    ]
+    faults = [_fault(record, config) for record in records]
+    if None not in faults:
+        raise Rejected(str(faults[0]), "all of them, for this reason or another")
     return records
 
 
 def screen(records: Iterator[Record], config: Config) -> Callable[[Record], str | None]:
-    """Why a question is not new."""
+    """Whether a question is new, and it and its answer can be used."""
     seeds = islice(records, config.max_seeds)
     novelty = Novelty(config.novelty, (_question(seed) for seed in seeds if isinstance(seed, Conversation)))
-    return lambda record: (
-        None if isinstance(record, Conversation) and novelty.add(_question(record)) else "not_new"
-    )
+
+    def reason(record: Record) -> str | None:
+        assert isinstance(record, Conversation)
+        return _fault(record, config) or (None if novelty.add(_question(record)) else "not_new")
+
+    return reason
 
 
-def _check(made: QuestionAnswer, config: Config, ask: Ask) -> None:
-    check_length(made.question, least=4, most=2000, what="question")
-    check_length(made.answer, least=config.shortest_answer, most=8000, what="answer")
-    check_standalone(made.question, what="question")
-    check_language(made.question + made.answer, chinese=ask.chinese)
-    check_answer(made.question, made.answer)
+def _fault(record: Conversation, config: Config) -> str | None:
+    question, answer = (message.content for message in record.messages)
+    try:
+        check_length(question, least=4, most=2000, what="question")
+        check_length(answer, least=config.shortest_answer, most=8000, what="answer")
+        check_standalone(question, what="question")
+        check_language(answer, chinese=is_chinese([question]))
+        check_answer(question, answer)
+    except Rejected as error:
+        return error.reason
+    return None
 
 
 def _question(record: Conversation) -> str:
