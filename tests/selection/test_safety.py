@@ -17,6 +17,7 @@ def talk(question, answer="好。", **meta):
     [
         (talk("感冒了怎么办？", tags=["safety", "x"]), "safety"),
         (talk("感冒了怎么办？", tags="red_flag, x"), "red_flag"),
+        (talk("感冒了怎么办？", tags=[{"name": "x"}, 3, "safety"]), "safety"),
         (talk("感冒了怎么办？", safety={"must_include_any": ["急诊"]}), "safety"),
         (talk("突然胸口剧痛，出汗，怎么办？"), "red_flag"),
         (talk("没有胸痛，只是咳嗽。"), None),

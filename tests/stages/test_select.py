@@ -291,6 +291,7 @@ def test_an_embedding_that_cannot_read_the_records_is_refused_before_the_run():
         ({"method": "ifd", "keep": 5, "tokens": 5}, "method needs one of keep and tokens"),
         ({"steps": [{"name": "top", "score": "idf", "keep": 1}]}, "no score 'idf'; did you mean 'ifd'?"),
         ({"steps": [{"name": "top", "score": "ifd"}]}, "step top needs one of keep and tokens"),
+        ({"steps": [{"name": "top", "score": [], "keep": 1}]}, "should have at least 1 item"),
         ({"scores": [{"name": "ifd"}] * 2, "method": "ifd", "keep": 1}, "score 'ifd' is there twice"),
         (
             {

@@ -38,7 +38,7 @@ class Floor(Config):
 
 def _tags(record: Record) -> set[str]:
     tags = record.meta.get("tags", [])
-    return set(tags if isinstance(tags, list) else re.split(r"[,，;；\s]+", str(tags)))
+    return set(map(str, tags) if isinstance(tags, list) else re.split(r"[,，;；\s]+", str(tags)))
 
 
 def _detected(record: Record) -> str | None:

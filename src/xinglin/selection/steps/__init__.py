@@ -60,7 +60,7 @@ class TakeConfig(StepConfig):
 class RankConfig(TakeConfig):
     """What every step has that takes by a score."""
 
-    score: str | list[str]
+    score: str | Annotated[list[str], Field(min_length=1)]
     """The title of the score; of several, the product of their ranks counts."""
     order: Literal["highest", "lowest"] = "highest"
     """Which end is best."""
