@@ -146,6 +146,25 @@ def test_licences_are_read_from_pages_beside_the_data(tmp_path: Path) -> None:
     assert "non-commercial" in (warned[1] or "") and "must not be passed on" in (warned[2] or "")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Open Government Licence v3.0", None),
+        ("ncsa", None),
+        ("CC BY-NC 4.0", "non-commercial"),
+        ("PolyForm Noncommercial 1.0", "non-commercial"),
+        ("unknown", "must not be passed on"),
+    ],
+)
+def test_a_warning_is_told_by_words_of_a_licence(name: str, said: str | None) -> None:
+    assert (licences.warning(name) or "").count(said or "") and bool(licences.warning(name)) == bool(said)
+
+
+def test_a_card_may_list_its_licences(tmp_path: Path) -> None:
+    write(tmp_path / "README.md", ["---\nlicense:\n- mit\n---\n"])
+    assert licences.beside(tmp_path, tmp_path) == "mit"
+
+
 def test_the_detectors_are_measured_by_a_command() -> None:
     done = CliRunner().invoke(main, ["data", "detectors", "--json"], catch_exceptions=False)
     scores = json.loads(done.stdout)

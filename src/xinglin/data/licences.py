@@ -6,7 +6,7 @@ from pathlib import Path
 
 UNKNOWN = "none stated"
 _PAGES = ("LICENSE", "LICENCE", "COPYING", "README")
-_KEY = re.compile(r"^licen[sc]e:\s*[\"']?([\w.+-]+)", re.MULTILINE)
+_KEY = re.compile(r"^licen[sc]e:\s*(?:-\s+)?[\"']?(\w[\w.+-]*)", re.MULTILINE)
 """In the front matter of a data set card of the Hub."""
 _SAYS = {
     "AGPL-3.0": "GNU AFFERO GENERAL PUBLIC LICENSE",
@@ -24,9 +24,10 @@ _SAYS = {
 _WARNS = (
     ("AGPL", "AGPL: a model served over a network may have to be published"),
     ("GPL", "GPL: what is derived from it may have to be published under the same terms"),
-    ("NC", "for non-commercial use only"),
-    (UNKNOWN, "the rights are the authors', and the data must not be passed on"),
+    (r"(?<![A-Z])NC(?![A-Z])|NON-?COMMERCIAL", "for non-commercial use only"),
+    (rf"{UNKNOWN}|^UNKNOWN$", "the rights are the authors', and the data must not be passed on"),
 )
+"""In the name of a licence; what follows from it."""
 
 
 @cache
@@ -41,8 +42,8 @@ def beside(folder: Path, root: Path) -> str | None:
 
 def warning(licence: str | None) -> str | None:
     """What a licence forbids or demands of those who train on the data; None for those that allow it."""
-    name = (licence or UNKNOWN).upper()
-    return next((text for key, text in _WARNS if key.upper() in name), None)
+    name = licence or UNKNOWN
+    return next((text for key, text in _WARNS if re.search(key, name, re.IGNORECASE)), None)
 
 
 def _named(page: Path) -> str | None:
