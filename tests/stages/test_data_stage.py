@@ -109,3 +109,14 @@ def test_a_tokenizer_is_trained_on_some_of_a_large_data_set_spread_over_it(
     run: Any = SimpleNamespace(out=tmp_path, model=lambda spec: "tiny:qwen3:8x1")
     _, facts = data._tokenizer(config, run, {"train": {"held_out": False}})
     assert facts["trained"] and seen == said[::10]
+
+
+@pytest.mark.parametrize("name", ["quarantine", "removed", "leaks", "../rows", "a/b", ""])
+def test_no_split_takes_a_file_of_the_stage_or_a_place_outside(name: str) -> None:
+    sources = [{"path": "sample:dialogues"}]
+    for splits in (
+        {name: {"sources": sources}},
+        {"train": {"sources": sources, "hold_out": {name: 0.1}}},
+    ):
+        with pytest.raises(ValueError, match="cannot be a split"):
+            data.Config.model_validate({"kind": "data", "splits": splits})

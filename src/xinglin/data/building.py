@@ -34,6 +34,8 @@ from xinglin.runtime.progress import progress
 
 REMOVED = "removed.jsonl"
 QUARANTINE = "quarantine.jsonl"
+OWN_FILES = frozenset((REMOVED, QUARANTINE, leaks.FILE))
+"""Beside those of the splits."""
 _as_text = json.JSONEncoder(ensure_ascii=False).encode
 
 

@@ -1,6 +1,7 @@
 """Read, check and tokenise data: every row in is used or quarantined with a reason."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import Field, model_validator
 
 from xinglin.config.base import ModelInput, StageConfig
 from xinglin.config.marks import SplitFacts, Splits
-from xinglin.data.building import Builder, Rulebook, Split
+from xinglin.data.building import OWN_FILES, Builder, Rulebook, Split
 from xinglin.data.records import texts
 from xinglin.data.sources import SAMPLE, Source, content_hash, files
 from xinglin.data.templates import load_template
@@ -60,6 +61,11 @@ class Config(StageConfig, Rulebook):
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ValueError(f"split names used twice: {', '.join(twice)}")
+        for name in names:
+            if not re.fullmatch(r"\w[\w.-]*", name) or f"{name}.jsonl" in OWN_FILES:
+                raise ValueError(
+                    f"'{name}' cannot be a split: its file is {name}.jsonl; give it another name"
+                )
         return self
 
     @model_validator(mode="after")
