@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from xinglin.data import treatment
+from xinglin.data.accounting import Quarantine
 from xinglin.data.building import Builder, Built, Rulebook, Split
 from xinglin.data.deidentify import Deidentification
 from xinglin.errors import DataError
@@ -147,6 +148,16 @@ def test_what_is_replaced_is_not_in_the_quarantine_either(tmp_path, messy, monke
     assert "13812345678" not in repr(built)
     build(tmp_path / "b", messy)
     assert "13812345678" in (tmp_path / "b" / "out" / "quarantine.jsonl").read_text("utf-8")
+
+
+@pytest.mark.parametrize("before", range(1980, 2000, 3))
+def test_a_number_where_the_quarantine_cuts_a_row_is_not_kept_in_part(tmp_path: Path, before: int) -> None:
+    redact = treatment.redactor(Deidentification(mode="replace"), b"key" * 11)
+    with Quarantine(tmp_path / "quarantine.jsonl", redact=redact) as quarantine:
+        raw = "头" * before + "身份证110105199001011237，" + "痛" * 100
+        quarantine.add(file="a", row=1, reason="empty", detail="", raw=raw)
+    kept = json.loads((tmp_path / "quarantine.jsonl").read_text("utf-8"))["raw"]
+    assert kept.startswith("头" * before) and not any(sign.isdigit() for sign in kept) and len(kept) <= 2000
 
 
 def test_a_split_of_which_nothing_is_left_says_why(tmp_path, messy):

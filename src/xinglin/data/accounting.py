@@ -131,7 +131,9 @@ class Quarantine:
     def add(self, *, file: str, row: int, reason: str, detail: str, raw: Any) -> None:
         """``raw`` is the text of the row, or its value; what is kept of it ends after 2,000 characters."""
         raw = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
-        kept = {"detail": self.redact(detail), "raw": self.redact(raw[:RAW_CHARACTERS])}
+        # Redacted before it is cut: half a number is not recognised.
+        shown = self.redact(raw[: 2 * RAW_CHARACTERS])[:RAW_CHARACTERS]
+        kept = {"detail": self.redact(detail), "raw": shown}
         line = {"file": file, "row": row, "reason": reason, **kept}
         text = json.dumps(line, ensure_ascii=False)
         # Bytes that were no text are lone surrogates by now: JSON escapes carry them, UTF-8 does not.
