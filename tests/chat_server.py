@@ -95,6 +95,15 @@ def cut_json(handler: Any) -> None:
     reply(handler, json.dumps(completion("whole"))[:40].encode())
 
 
+def deep_json(handler: Any) -> None:
+    reply(handler, b"[" * 200_000)
+
+
+def endless_usage(handler: Any) -> None:
+    usage = {"prompt_tokens": float("inf"), "completion_tokens": 1}
+    reply(handler, {**completion("whole"), "usage": usage})
+
+
 def wrong_schema(handler: Any) -> None:
     reply(handler, {"hello": ["world"]})
 

@@ -8,7 +8,19 @@ import time
 import pytest
 
 import chat_server
-from chat_server import ChatServer, cut_json, disconnect, drip, error, hang, serving, short_body, wrong_schema
+from chat_server import (
+    ChatServer,
+    cut_json,
+    deep_json,
+    disconnect,
+    drip,
+    endless_usage,
+    error,
+    hang,
+    serving,
+    short_body,
+    wrong_schema,
+)
 from xinglin.data.records import Message
 from xinglin.endpoint import Budget, CapReached, Caps, Client, Endpoint, Ledger, NoReply, Request, Usage
 from xinglin.endpoint.limits import Limits
@@ -62,7 +74,10 @@ def test_a_reply_is_paid_for_once(asking):
 
 @pytest.mark.parametrize(
     "fault",
-    [error(500), error(503), error(429), cut_json, wrong_schema, short_body, disconnect],
+    [
+        *(error(500), error(503), error(429)),
+        *(cut_json, deep_json, endless_usage, wrong_schema, short_body, disconnect),
+    ],
 )
 def test_what_may_pass_is_tried_again(asking, fault):
     asking.server.faults = [fault, fault]
@@ -254,6 +269,11 @@ def test_a_proxy_sees_nothing_of_a_local_endpoint(asking, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     assert asking("甲") == ["re: 甲"]
+
+
+def test_half_a_character_is_left_out(asking):
+    asking.server.answer = lambda body: "多喝水\ud83d。"
+    assert asking("甲") == ["多喝水。"]
 
 
 def test_replies_without_usage_are_estimated(asking):

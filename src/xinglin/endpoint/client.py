@@ -291,12 +291,14 @@ def _reply(body: bytes, request: Request) -> Reply:
         text = choice["message"].get("content") or ""
         if not isinstance(text, str):
             raise TypeError
+        # No file and no request can hold half of a surrogate pair, on which texts end that were cut elsewhere.
+        text = text.encode("utf-8", "ignore").decode("utf-8")
         usage = row.get("usage") or {}
         prompt = usage.get("prompt_tokens") or estimate_prompt(request.messages)
         completion = usage.get("completion_tokens") or estimate_tokens(text)
         finish = str(choice.get("finish_reason") or "stop")
         return Reply(text, finish, int(prompt), int(completion), now())
-    except ValueError:
+    except (ValueError, OverflowError, RecursionError):
         raise _Again("broken_json", "a reply that is no whole JSON", charged=True) from None
     except (KeyError, IndexError, TypeError, AttributeError):
         raise _Again("wrong_schema", "JSON that is no chat completion", charged=True) from None
