@@ -56,6 +56,29 @@ def test_exact_and_near_copies_name_what_is_kept(find):
     assert "血压" not in json.dumps(report, ensure_ascii=False)
 
 
+def jaccard(left, right):
+    grams = [{text[at : at + 5] for at in range(len(text) - 4)} for text in (left, right)]
+    return len(grams[0] & grams[1]) / len(grams[0] | grams[1])
+
+
+@pytest.mark.parametrize("keep", ["first", "longest"])
+def test_in_a_chain_of_near_copies_only_what_is_like_the_kept_one_goes(find, keep):
+    draw = random.Random(0)
+    signs = [draw.choice(LONG) for _ in range(300)]
+    said = []
+    for at in range(0, 300, 5):
+        said.append("".join(signs))
+        signs[at : at + 5] = draw.choices(LONG, k=5)
+    rows = [Document(text, Origin("a.jsonl", row)) for row, text in enumerate([*said, said[-1]])]
+    clusters = find({"train": rows}, keep=keep)
+    assert clusters.to_json()["largest_cluster"] == 61
+    copies = {copy.line: copy for copy in clusters.copies()}
+    assert len(copies) > 40 and 60 in copies
+    for copy in copies.values():
+        assert copy.of.row not in copies
+        assert jaccard(rows[copy.line].text, rows[copy.of.row].text) > 0.65
+
+
 def test_near_copies_are_left_alone_on_request(find):
     records = [talk("血压高怎么办？", LONG, row=1), talk("血压高怎么办？", LONG + "祝好", row=2)]
     assert told(find({"train": records}, near=False)) == []

@@ -2,9 +2,9 @@
 
 One pass over the splits keeps a 128-bit hash of every record in memory, and in a temporary file its sketch of 256
 bytes; no text stays. Records with equal hashes, or whose sketches are similar enough, form a cluster, and of each
-cluster one is kept. A split that is held out wins over one that is trained on and is itself never changed; then the
-sources count in the order in which they are named. Records of one row, such as the turns of a dialogue with ever longer
-history, are no near duplicates of one another.
+cluster one is kept for all that are like it. A split that is held out wins over one that is trained on and is itself
+never changed; then the sources count in the order in which they are named. Records of one row, such as the turns of a
+dialogue with ever longer history, are no near duplicates of one another.
 """
 
 import sys
@@ -20,7 +20,7 @@ from pydantic import Field
 
 from xinglin.config.base import Config
 from xinglin.data.copies.fingerprints import compared, fold
-from xinglin.data.copies.sketches import SketchFile, cluster_near, sketch
+from xinglin.data.copies.sketches import SketchFile, cluster_near, similarity, sketch
 from xinglin.data.records import Origin, Record, texts
 from xinglin.data.removal import Removal
 
@@ -30,6 +30,8 @@ LEAST_GRAMS = 10
 MOST_CHARACTERS = 1 << 20
 """Longer texts are compared by this much of their beginning, and by their length."""
 _CHUNK = 1 << 18
+_LEADERS = 64
+"""Records of a cluster for which others are removed; what is like none of them stays."""
 _EXAMPLES = 20
 
 
@@ -155,13 +157,14 @@ def find_duplicates(splits: Sequence[SplitFile], config: Duplicates) -> Clusters
             for chunk in chunks(read_split(split.path)):
                 table.add(chunk, config)
         starts = np.cumsum([0, *counts])
-        exact = _equal(table.keys)
-        clusters = exact
+        held_out = np.repeat(np.array([split.held_out for split in splits], bool), np.array(counts, int))
+        exact = clusters = _equal(table.keys)
+        order = _Order(table, held_out, config.keep)
+        kept = order.best(np.arange(len(exact)), exact)
         if config.near:
             rows = np.flatnonzero((exact == np.arange(len(exact))) & (table.grams >= LEAST_GRAMS))
             clusters = cluster_near(sketches, rows, exact, threshold=config.threshold)
-    held_out = np.repeat(np.array([split.held_out for split in splits], bool), np.array(counts, int))
-    kept = _best(clusters, held_out, table, config.keep)
+            _keep_near(kept, clusters, exact, order, config.threshold)
     same_row = (table.origins == table.origins[kept]).all(axis=1) & (exact != exact[kept])
     kept = np.where(held_out | same_row, np.arange(len(kept)), kept)
     return Clusters(
@@ -218,17 +221,46 @@ def _equal(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     return clusters
 
 
-def _best(
-    clusters: NDArray[np.int64], held_out: NDArray[np.bool_], table: _Table, keep: Literal["first", "longest"]
-) -> NDArray[np.int64]:
-    """The best record of the cluster of each, by held-out split, file, and length or row."""
-    rows = np.arange(len(clusters))
-    length = -table.lengths if keep == "longest" else np.zeros_like(table.lengths)
-    order = np.lexsort((rows, length, table.origins[:, 0], ~held_out, clusters))
-    first = np.concatenate([[True], clusters[order][1:] != clusters[order][:-1]])[: len(rows)]
-    best = np.empty_like(rows)
-    best[order] = order[first][np.cumsum(first) - 1]
-    return best
+class _Order(NamedTuple):
+    """Which of several records is kept: by held-out split, file, and length or row."""
+
+    table: _Table
+    held_out: NDArray[np.bool_]
+    keep: Literal["first", "longest"]
+
+    def best(self, rows: NDArray[np.int64], clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The best record of the cluster of each of ``rows``; ``clusters`` has one for every record."""
+        of = clusters[rows]
+        length = -self.table.lengths[rows] if self.keep == "longest" else np.zeros(len(rows))
+        order = np.lexsort((rows, length, self.table.origins[rows, 0], ~self.held_out[rows], of))
+        first = np.concatenate([[True], of[order][1:] != of[order][:-1]])[: len(rows)]
+        best = np.empty_like(rows)
+        best[order] = rows[order[first]][np.cumsum(first) - 1]
+        return best
+
+
+def _keep_near(
+    kept: NDArray[np.int64],
+    clusters: NDArray[np.int64],
+    exact: NDArray[np.int64],
+    order: _Order,
+    threshold: float,
+) -> None:
+    """Enter into ``kept`` what is kept instead of near copies.
+
+    A cluster may be a chain, in which only neighbours are alike. So its best record is kept for those that are like it
+    itself, and then the best of the rest for those like that one.
+    """
+    rows = np.flatnonzero(np.isin(clusters, np.unique(clusters[clusters != exact])))
+    for _ in range(_LEADERS):
+        if not len(rows):
+            return
+        best = order.best(rows, clusters)
+        near = exact[rows] == exact[best]
+        others = np.flatnonzero(~near)
+        near[others] = similarity(order.table.sketches, rows[others], best[others]) >= threshold
+        kept[rows[near]] = best[near]
+        rows = rows[~near]
 
 
 def chunks(records: Iterator[Record], *, most: int = sys.maxsize) -> Iterator[list[Record]]:
