@@ -7,18 +7,18 @@ record by record, so that every way of choosing keeps every quota.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from xinglin.config.base import Config
+from xinglin.config.parts import Fraction
 from xinglin.data.records import Record
 from xinglin.errors import DataError
 from xinglin.plugins import nearest
 from xinglin.selection.geometry import Floats, Ints, Mask
 
-Share = Annotated[float, Field(ge=0, le=1)]
 SOURCE = "source"
 """The field that every record has: the file that it came from."""
 NONE = "(none)"
@@ -33,9 +33,9 @@ class Quota(Config):
     """``source`` (the file), or a key of ``meta``, such as ``department``."""
     value: str | None = None
     """Whose share it is. Default: of each value alone."""
-    least: Share = 0.0
+    least: Fraction = 0.0
     """At least this share, rounded down, if there are as many."""
-    most: Share = 1.0
+    most: Fraction = 1.0
     """At most this share, rounded down."""
 
     @model_validator(mode="after")

@@ -1,14 +1,13 @@
 """Drop: records whose score is too high or too low, by value or by share."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
+from xinglin.config.mixing import Share
 from xinglin.selection.pool import Pool
 from xinglin.selection.steps import StepConfig
-
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Config(StepConfig):
