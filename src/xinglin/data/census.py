@@ -3,7 +3,7 @@
 import json
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ from xinglin.data.writing.language import chinese_share
 
 DEPARTMENT = ("department", "科室", "label", "cate1")
 """Keys of ``meta`` that say which department a record is of."""
+LONGEST = 30
+"""Characters of a department's name."""
 TOP = 12
 REPORTED = Deidentification(examples=1)
 _CHINESE, _MIXED = 0.8, 0.2
@@ -69,16 +71,20 @@ class Census:
         if isinstance(record, Conversation):
             self.turns[sum(message.role == "assistant" for message in record.messages)] += 1
         named = next((record.meta[key] for key in DEPARTMENT if record.meta.get(key)), None)
-        if isinstance(named, str):
+        if isinstance(named, str) and len(named) <= LONGEST:
             self.departments[named] += 1
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, redact: Callable[[str], str]) -> dict[str, Any]:
+        """``redact``: what names from the data go through before they are shown."""
+        departments: Counter[str] = Counter()
+        for name, count in self.departments.most_common(TOP):
+            departments[redact(name)] += count
         return {
             "kinds": dict(self.kinds),
             "languages": dict(self.languages.most_common()),
             "characters": percentiles(self.characters),
             "turns": percentiles(list(self.turns.elements())),
-            "departments": dict(self.departments.most_common(TOP)),
+            "departments": dict(departments.most_common()),
             "num_departments": len(self.departments),
             "personal": self.personal.to_json(),
         }

@@ -89,7 +89,7 @@ def check(asked: Asked, make_renderer: MakeRenderer) -> dict[str, Any]:
         target = asked.quarantine or folder / "quarantine.jsonl"
         quarantine = stack.enter_context(Quarantine(target, redact=redactor(SHOWN, _KEY)))
         reader = _Reader(folder, quarantine, asked.processes)
-        read_files = [file for path in asked.paths for file in reader.read(path)]
+        read_files = [file for path in _apart(asked.paths) for file in reader.read(path)]
         protected = [file for path in asked.against for file in reader.read(path)]
         found = {account.path: held for account, held in read_files if held}
         return {
@@ -97,6 +97,14 @@ def check(asked: Asked, make_renderer: MakeRenderer) -> dict[str, Any]:
             "duplicates": _duplicates(found),
             "leaks": _leaks(found, {account.path: held for account, held in protected if held}),
         }
+
+
+def _apart(paths: Sequence[str]) -> list[str]:
+    """Without those that are named twice, or are in a folder that is named too."""
+    places = {Path(path).resolve(): path for path in paths}
+    return [
+        path for place, path in places.items() if not (place.exists() and places.keys() & set(place.parents))
+    ]
 
 
 @dataclass
@@ -158,10 +166,11 @@ def _files(
     all_held = [held for _, held in read_files if held]
     roots = [Path(path) for path in asked.paths]
     renderer = _renderer(all_held, make_renderer) if all_held else None
+    redact = redactor(SHOWN, _KEY)
     made = []
     for account, held in read_files:
         row = account.to_json() | {"examples": dict(account.examples)} | _licence(account.path, roots)
-        row |= (held.census if held else Census()).to_json()
+        row |= (held.census if held else Census()).to_json(redact)
         if held and renderer:
             row |= _tokens(held, renderer, asked.max_tokens)
         made.append(row)
