@@ -33,7 +33,7 @@ def marking(tmp_path, monkeypatch):
             endpoint = {"base_url": url, "model": "m", "attempts": 1, **options.pop("endpoint", {})}
             rows = json.dumps({"name": "judge", "endpoint": endpoint, **options})
             config = judge.Config.model_validate_json(rows)
-            context = Context(str, tmp_path, 0, tmp_path / "cache")
+            context = Context(str, tmp_path, 0, tmp_path / "cache", tmp_path)
             with context.until_done:
                 score = judge.open(config, context)
                 return [value for block in blocks for value in score(block)]
@@ -67,6 +67,13 @@ def test_a_cap_ends_the_stage(marking):
     _, mark = marking
     with pytest.raises(EndpointError, match="score judge: max_requests 1 is reached; raise it under caps"):
         mark(caps={"max_requests": 1})
+
+
+def test_what_another_score_spent_does_not_count(marking):
+    server, mark = marking
+    mark(caps={"max_requests": 2})
+    mark(label="again", caps={"max_requests": 2}, max_new_tokens=8)
+    assert server.requests == 4
 
 
 def test_marks_in_prose():

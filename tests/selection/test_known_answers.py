@@ -33,7 +33,7 @@ def test_a_teachers_answer_is_right_wrong_or_unknown():
 def test_difficulty_is_what_the_wrong_options_get(tmp_path, tokenizer, mode):
     tokenizer.save_pretrained(tmp_path)
     config = difficulty.Config(name="difficulty", model="tiny:qwen3:64x2", template="chatml", mode=mode)
-    context = Context(str, tmp_path, 5, tmp_path)
+    context = Context(str, tmp_path, 5, tmp_path, tmp_path)
     model = context.engine(config).model
     renderer = Renderer(tokenizer, template="chatml")
     records = [QUESTION, answered("x", exam=KEY), answered("x"), answered("x", exam=KEY | {"answer": "AC"})]

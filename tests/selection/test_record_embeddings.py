@@ -21,7 +21,7 @@ def test_an_encoders_means_are_those_of_each_text_alone(tiny, tokenizer, tmp_pat
     config = encoder.Config(name="encoder", model=str(tmp_path / "encoder"), batch_size=2)
     seen = []
     records = Records(lambda: iter(RECORDS), 3, seen.append)
-    found = encoder.embed(config, Context(str, tmp_path, 0, tmp_path), records)
+    found = encoder.embed(config, Context(str, tmp_path, 0, tmp_path, tmp_path), records)
     assert seen == [3]
     for record, row in zip(RECORDS, found, strict=True):
         ids = tokenizer(compared(record), return_tensors="pt")["input_ids"]
@@ -39,10 +39,12 @@ def test_a_language_models_rows_have_length_one_and_know_their_record(tmp_path, 
     tokenizer.chat_template = None
     config = model.Config(name="model", model="tiny:llama:64x2")
     found = model.embed(
-        config, Context(str, tmp_path / "tokenizer", 1, tmp_path), Records(lambda: iter(RECORDS), 3)
+        config, Context(str, tmp_path / "tokenizer", 1, tmp_path, tmp_path), Records(lambda: iter(RECORDS), 3)
     )
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     again = model.embed(
-        config, Context(str, tmp_path / "tokenizer", 1, tmp_path), Records(lambda: iter(RECORDS[:1]), 1)
+        config,
+        Context(str, tmp_path / "tokenizer", 1, tmp_path, tmp_path),
+        Records(lambda: iter(RECORDS[:1]), 1),
     )
     np.testing.assert_allclose(again[0], found[0], atol=1e-5)

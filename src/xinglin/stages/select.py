@@ -244,7 +244,7 @@ def _workplace(run: StageRun, data: Artifact) -> "Workplace":
         tiny = {"seed": run.seed, "data": data.fingerprint} if made.startswith("tiny:") else {}
         return fingerprint({"model": hash_model(made), **tiny})
 
-    context = Context(run.model, data.folder / "tokenizer", run.seed, run.cache)
+    context = Context(run.model, data.folder / "tokenizer", run.seed, run.cache, run.scratch)
     return Workplace(context, identify, run.stop_requested)
 
 

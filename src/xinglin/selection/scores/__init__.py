@@ -102,6 +102,8 @@ class Context:
     seed: int
     cache: Path
     """What is kept between runs."""
+    scratch: Path
+    """What is kept until the stage is finished."""
     until_done: ExitStack = field(default_factory=ExitStack)
     """Closes what a score has opened, once all records have it."""
     _engine: tuple[Any, "TransformersEngine"] | None = field(default=None, repr=False)

@@ -57,7 +57,8 @@ def open(config: Config, context: Context) -> Score:
     # One client for all records: its limits hold from the first request to the last.
     ledger = context.until_done.enter_context(Ledger(context.cache / "judge-replies.jsonl"))
     runner = context.until_done.enter_context(asyncio.Runner())
-    client = Client(config.endpoint, ledger, Budget(config.caps, context.cache / "judge-spent.jsonl"))
+    budget = Budget(config.caps, context.scratch / f"{config.title}-spent.jsonl")
+    client = Client(config.endpoint, ledger, budget)
     runner.run(client.__aenter__())
     context.until_done.callback(lambda: runner.run(client.__aexit__(None, None, None)))
 
