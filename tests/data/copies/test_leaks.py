@@ -125,6 +125,21 @@ def test_a_short_stem_needs_the_right_and_most_options_in_any_order(leaks_of):
     assert leaks_of([item], records)[0] == [(0, "test:1"), (3, "test:1")]
 
 
+def test_long_options_tell_a_question_without_its_stem(leaks_of):
+    options = {
+        "A": "高血压患者应长期服用氨氯地平控制血压",
+        "B": "糖尿病患者应首选胰岛素强化治疗",
+        "C": "冠心病患者应常规服用阿司匹林",
+        "D": "慢阻肺患者应吸入支气管扩张剂",
+    }
+    listed = "\n".join(f"{letter}. {text}" for letter, text in options.items())
+    records = [talk(f"请选择：\n{listed}", "B"), talk(options["B"], options["C"])]
+    found, _ = leaks_of([exam("正确的是", options, "B")], records)
+    assert found == [(0, "test:1")]
+    found, _ = leaks_of([exam("有关用药的说法正确的是", options, "B")], records)
+    assert found == []
+
+
 def test_tiny_items_are_counted_not_searched(leaks_of):
     found, report = leaks_of(
         [exam("禁用", {"A": "甲", "B": "乙"}), talk("好吗？", "好。")],

@@ -67,7 +67,7 @@ class Protected:
 
 def _item(id: str, record: Record, lengths: Lengths) -> Item | None:
     """An exam question is told by its stem if that is twice as long as an n-gram, for others begin alike; by the
-    stem and the right options if it is as long; and else by these and most options."""
+    stem and the right options if it is as long; and else by these and most options, of which long ones need no stem."""
     parts = _parts(record)
     said = [parts.question, *parts.right, *parts.rest]
     folded = fold(said)
@@ -81,12 +81,15 @@ def _item(id: str, record: Record, lengths: Lengths) -> Item | None:
         return Item(id, record.origin, parts.question, rest, n, wanted if begins else ())
     if not isinstance(record, Question):
         return Item(id, record.origin, f"{parts.question}\n{rest}", "", n) if sizes.sum() >= n else None
-    needed = sizes[: 1 + len(wanted)]
-    longest = int((needed if needed.max() >= n // 2 else sizes).argmax())
+    sure = sizes[: 1 + len(wanted)]
+    longest = int((sure if sure.max() >= n // 2 else sizes).argmax())
     if sizes[longest] < n // 2:
         return None
     choices = strings[1 + len(wanted) :]
-    return Item(id, record.origin, said[longest], "", n // 2, (strings[0], *wanted), choices, whole=False)
+    # 正确的是 tells nothing beside long options, and copies leave it out.
+    telling = sizes[0] >= n // 2 or sizes[1 + len(wanted) :].sum() < 2 * n
+    needed = (strings[0], *wanted) if telling else wanted
+    return Item(id, record.origin, said[longest], "", n // 2, needed, choices, whole=False)
 
 
 class _Parts(NamedTuple):
