@@ -7,7 +7,7 @@ import pytest
 
 from chat_server import ChatServer, last_user, serving
 from xinglin.data.records import Conversation, Message, Origin
-from xinglin.endpoint import client
+from xinglin.endpoint import Reply, client
 from xinglin.endpoint.limits import Limits
 from xinglin.errors import EndpointError
 from xinglin.selection.scores import Context, Unscored, judge
@@ -77,5 +77,19 @@ def test_what_another_score_spent_does_not_count(marking):
 
 
 def test_marks_in_prose():
-    for text, value in (("10", 10.0), ("评分：7/10 分", 7.0), ("Score: 9.", 9.0)):
-        assert judge._value(type("R", (), {"text": text})()) == value
+    for text, value in (
+        ("10", 10.0),
+        ("评分：7/10 分", 7.0),
+        ("Score: 9.", 9.0),
+        ("1到10分中给8分", 8.0),
+        ("8分。\n\n1. 准确\n2. 安全", 8.0),
+        ("8\n(10 would be perfect)", 8.0),
+        ("1. 准确：好\n2. 安全：好\n总分：6", 6.0),
+    ):
+        assert judge._value(Reply(text, "stop", 1, 1, "")) == value
+
+
+def test_a_number_in_a_reply_that_was_cut_off_is_no_mark():
+    assert judge._value(Reply("8\n因为", "length", 1, 1, "")) == 8.0
+    cut = judge._value(Reply("这个回答有3个问题，首先", "length", 1, 1, ""))
+    assert isinstance(cut, Unscored) and cut.reason == "no_mark"

@@ -26,6 +26,8 @@ PROMPTS = {
 }
 """By whether the dialogue is in Chinese."""
 _MARK = re.compile(r"(?<![\d./])(?:10|[1-9])(?![\d.]?\d)")
+_AT_ONCE = re.compile(rf"({_MARK.pattern})\s*(?:分|/\s*10)?\s*(?:[。.]?\s*(?:\n|$)|[,，;；:：(（])")
+"""A mark that stands before its reasons, in which there may be numbers too."""
 _OF_THE_TEXT = ("refused_by_server", "bad_request")
 """Reasons to get no reply that asking again does not change."""
 
@@ -106,8 +108,11 @@ def _request(record: Record, config: Config) -> Request:
 
 
 def _value(reply: Reply | NoReply) -> Value:
-    """The last mark in a reply."""
+    """The mark that a reply begins with, else the last one in it, if it was not cut off before its end."""
     if isinstance(reply, NoReply):
         return Unscored(reply.reason, reply.detail)
-    marks = _MARK.findall(final_answer(reply.text))
+    said = final_answer(reply.text).strip()
+    if first := _AT_ONCE.match(said):
+        return float(first[1])
+    marks = _MARK.findall(said) if reply.finish != "length" else []
     return float(marks[-1]) if marks else Unscored("no_mark", f"the judge said {reply.text[:80]!r}")
