@@ -124,3 +124,10 @@ def test_a_piece_of_a_date_beside_a_longer_finding_is_replaced_too() -> None:
         assert (
             isinstance(record, Document) and "年3月5日" not in record.text and "1234567890" not in record.text
         )
+
+
+@pytest.mark.parametrize(
+    "text", ["3.5号线缝合切口", "2.5号针头", "随访6/12/24个月", "followed for 6/12/24 months", "3/6/12周复查"]
+)
+def test_sutures_and_follow_ups_are_no_dates(text: str) -> None:
+    assert not scan(text)
