@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 import time
 
 import pytest
@@ -178,6 +179,12 @@ def test_many_failures_in_a_row_end_it(asking):
 
 def test_nobody_there(asking):
     asking.url = "http://127.0.0.1:9/v1"
+    failed, *_ = asking("甲", "乙")
+    assert isinstance(failed, EndpointError)
+    assert re.search(
+        r"no connection \(.*\); start it, or correct base_url \('http://127.0.0.1:9/v1'\)", str(failed)
+    )
+    asking.settings |= {"attempts": 2}
     (failed,) = asking("甲")
     assert isinstance(failed, NoReply) and failed.reason == "no_connection"
 
@@ -191,9 +198,10 @@ def test_no_more_at_once_than_asked_for(asking):
 
 def test_as_many_at_once_as_asked_for(asking):
     asking.settings["concurrency"] = 120
-    asking.server.seconds = 1.0
-    assert len(asking(*map(str, range(120)))) == 120
-    assert asking.server.most_at_once > 100
+    everybody = threading.Barrier(120)
+    asking.server.answer = lambda body: str(everybody.wait(timeout=25))
+    assert sorted(map(int, asking(*map(str, range(120))))) == list(range(120))
+    assert asking.server.most_at_once == 120
 
 
 def test_a_page_on_billing_in_a_rate_limit_is_no_empty_account(asking):

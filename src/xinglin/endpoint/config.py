@@ -40,7 +40,8 @@ class Endpoint(Config):
     timeout_seconds: Above = 120.0
     """How long a whole reply may take, however slowly it drips."""
     attempts: Positive = 6
-    """How often a request is made until it has failed. Waits between them double, from one second on."""
+    """How often a request is made until it has failed. Waits between them double, from one second on. An
+    endpoint that has never answered, and to which there is no connection, is tried three times."""
     max_wait_seconds: Above = 300.0
     """Longest wait between two attempts. An endpoint that asks for a longer one ends the stage; it can go on later."""
     failures_in_row: Positive = 10
