@@ -212,7 +212,7 @@ def test_a_page_on_billing_in_a_rate_limit_is_no_empty_account(asking):
 
 
 def test_an_interruption_counts_what_was_under_way_and_nothing_else(asking):
-    asking.server.seconds = 1.0
+    asking.server.seconds = 5.0
     asking.settings["requests_per_minute"] = 1
     requests = [Request("m", (Message("user", text),), {"max_tokens": 9}) for text in "甲乙"]
     endpoint = Endpoint.model_validate({"base_url": asking.url, "model": "m", **asking.settings})

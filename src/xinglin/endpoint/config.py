@@ -22,7 +22,7 @@ class Prices(Config):
 class Endpoint(Config):
     """A model behind an OpenAI-compatible HTTP interface."""
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
     """Where it is, up to and without ``/chat/completions``, e.g. the ``/v1`` of a vLLM server."""
     model: str
     """What the endpoint calls the model."""
