@@ -137,3 +137,9 @@ def test_thousands_of_thanks_are_no_names() -> None:
     assert text.count("谢谢医生") > 50 and text.count("任医生") > 40
     assert "谢" not in names and names.count("任") > 40
     assert not {"向", "许", "何", "于"} & {name for name in names if names.count(name) > 5}
+
+
+@pytest.mark.parametrize("before", range(985, 1003))
+def test_a_number_below_its_key_word_is_found_in_a_long_text(before: int) -> None:
+    text = "正" * before + "\n住院号：\n\nA1234567\n" + "文字。\n" * 700
+    assert [text[span.start : span.end] for span in scan(text)] == ["A1234567"]

@@ -8,6 +8,7 @@ from xinglin.data.copies.fingerprints import bare
 from xinglin.data.deidentify import scan
 from xinglin.data.formats import _choices, _speech, toyhom
 from xinglin.data.records import Document, Origin
+from xinglin.data.writing.language import chinese_share
 from xinglin.data.writing.normalise import Normalise, Normaliser
 
 LENGTH = 400_000
@@ -27,6 +28,7 @@ def normalised(text: str) -> str:
         (bare, "\t" * LENGTH + "x", "\t" * LENGTH + "x"),
         (scan, "证件号码" + " " * LENGTH + "x 1", []),
         (scan, "MRN " + "no" * (LENGTH // 20) + " 1", []),
+        (chinese_share, "ACGT" * (LENGTH // 4) + "中", 1.0),
         (_choices.lettered, "A 甲" + "\n" * LENGTH + "B 乙", {"A": "甲", "B": "乙"}),
         (_choices.lettered, "A " + "\n" * LENGTH, None),
         (

@@ -27,6 +27,8 @@ _HINTS = tuple((hint.search, owners) for hint, owners in _OWNERS.items())
 
 _PIECE = 1000
 """Characters."""
+_CUT = re.compile(r"[^\s:：=#是为号名码证卡]\s*\n(?=\S)")
+"""Where a text may be cut: not between a key word and what stands on the line below."""
 _CHINESE_ONLY = sum(
     1 << index for index, detector in enumerate(DETECTORS) if getattr(detector, "CHINESE", False)
 )
@@ -72,9 +74,9 @@ def _pieces(text: str) -> Iterator[tuple[int, str, int]]:
     """Whole lines of a long text, with where they begin and whom to ask: a book is mostly pages that no detector need
     read."""
     start, pieces = 0, []
-    while len(text) - start > 2 * _PIECE and (end := text.find("\n", start + _PIECE) + 1):
-        pieces.append((start, text[start:end]))
-        start = end
+    while len(text) - start > 2 * _PIECE and (cut := _CUT.search(text, start + _PIECE)):
+        pieces.append((start, text[start : cut.end()]))
+        start = cut.end()
     pieces.append((start, text[start:] if start else text))
     asked = _worth_asking([piece for _, piece in pieces])
     return ((start, piece, bits) for (start, piece), bits in zip(pieces, asked, strict=True))

@@ -5,7 +5,9 @@ import re
 CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _RUN = re.compile(rf"{CHINESE.pattern}+")
 _KANA = re.compile(r"[\u3040-\u30ff]")
-_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]*[a-z\u00df-\u00ff]{2,}[A-Za-z\u00c0-\u024f]*")
+_WORD = re.compile(
+    r"(?<![A-Za-z\u00c0-\u024f])[A-Za-z\u00c0-\u024f]*[a-z\u00df-\u00ff]{2,}[A-Za-z\u00c0-\u024f]*"
+)
 """A word of at least two small letters: neither CT nor pH nor the letter of an option tells a language."""
 
 
