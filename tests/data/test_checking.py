@@ -109,6 +109,7 @@ def test_samples_show_the_mask_and_no_personal_data(report: dict[str, Any], fold
     arguments = ["data", "check", str(folder), "--out", str(page)]
     printed = CliRunner().invoke(main, arguments, catch_exceptions=False).output
     shown = page.read_text("utf-8")
+    assert "<code>duplicates: {mode: remove}</code> keeps one of each" in shown and "`" not in shown
     assert "<mark>建议先查血常规" in shown and "13812345678" not in shown + printed
     assert "1,393" not in printed and "no_answer" in printed and "copies: 2 exact" in printed
 

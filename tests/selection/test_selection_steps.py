@@ -12,7 +12,7 @@ from xinglin import plugins
 from xinglin.errors import DataError
 from xinglin.selection.embeddings import unit
 from xinglin.selection.pool import Pool, Size
-from xinglin.selection.quotas import Groups, Quota
+from xinglin.selection.quotas import Groups, Quota, require
 from xinglin.selection.steps import PACKAGE, clusters, drop
 
 N = 60
@@ -205,8 +205,10 @@ def test_quotas_hold_whatever_takes(seed, step, least, most, protected, keep):
 
 def test_quotas_that_cannot_be_meant_are_refused():
     with pytest.raises(DataError, match="no record has '儿课' in 'department'; known: 内科, 外科"):
-        pool(quotas=[{"value": "儿课", "least": 0.1}]).room(Size(keep=5))
+        made = pool(quotas=[{"value": "儿课", "least": 0.1}])
+        require(made.quotas, made.groups)
     with pytest.raises(DataError, match="the least shares of its 4 values are more than everything"):
-        pool(quotas=[{"least": 0.4}]).room(Size(keep=5))
+        made = pool(quotas=[{"least": 0.4}])
+        require(made.quotas, made.groups)
     with pytest.raises(ValidationError, match=r"least 0.5 is above most 0.2"):
         Quota(field="department", least=0.5, most=0.2)

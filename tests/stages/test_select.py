@@ -253,12 +253,29 @@ def test_exam_questions_that_are_known_already_are_left_out(stages):
             NOTHING,
             r"no record is chosen \(121 ifd_above\)",
         ),
+        (
+            {
+                "steps": [{"name": "top", "score": "ifd", "keep": 0.5}],
+                "quotas": [{"field": "ward", "value": "a"}],
+            },
+            r"no record has 'a' in 'ward'; known: \(none\)",
+        ),
     ],
 )
 def test_what_cannot_be_chosen_from(stages, options, message):
     steps = {"steps": [{"name": "drop", "score": "ifd", "above": 1.0}]}
     with pytest.raises(DataError, match=message):
         stages.run("select", settings(**(steps | options)), name="refused")
+
+
+def test_quotas_are_looked_at_before_anything_is_scored(stages):
+    options = {
+        "scores": [{"name": "perplexity"}],
+        "steps": [{"name": "top", "score": "perplexity", "keep": 9}],
+    }
+    with pytest.raises(DataError, match="least shares of its .* values are more than everything"):
+        stages.run("select", settings(**options, quotas=[{"field": "department", "least": 0.9}]), name="more")
+    assert not list(stages.folder.glob("cache/scores/perplexity-*"))
 
 
 def test_records_that_cannot_be_read_are_removed_with_the_reason(stages):

@@ -18,7 +18,10 @@ from xinglin.errors import EndpointError
 from xinglin.runtime.environment import secret_of
 
 FIRST_WAIT_SECONDS = 1.0
+KNOCKS = 3
+"""Attempts to reach an endpoint that has not answered yet; later it may be restarting, and all attempts are made."""
 SCHEMA = "response_format"
+_NOBODY = "no_connection"
 _SHOWN = 200
 _EMPTY_PURSE = (
     *("insufficient_quota", "insufficient_balance", "Insufficient Balance", "Arrearage"),
@@ -152,6 +155,11 @@ class Client:
             except _WithoutSchema:
                 self._knows_schemas = False
             except _Again as error:
+                if attempt >= KNOCKS and error.reason == _NOBODY and not self._ever_answered:
+                    raise EndpointError(
+                        f"{self.endpoint.title}: {error.detail}; start it, or correct base_url "
+                        f"('{self.endpoint.base_url}')"
+                    ) from None
                 if attempt >= self.endpoint.attempts:
                     raise self._failed(error) from None
                 await self._wait(attempt, error)
@@ -226,7 +234,7 @@ class Client:
         except TimeoutError:
             raise _Again("timeout", f"no whole reply within {seconds:g} seconds", charged=True) from None
         except httpx2.ConnectError as error:
-            raise _Again("no_connection", f"no connection ({self._safe(str(error))})") from None
+            raise _Again(_NOBODY, f"no connection ({self._safe(str(error))})") from None
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             detail = self._safe(str(error)) or type(error).__name__
             raise _Again("disconnected", f"a reply that broke off ({detail})", charged=True) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from xinglin.report import curves, graph, mixture, preferences, selection, wording
 from xinglin.report.findings import findings, leaked
@@ -74,12 +74,18 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["lang"] = language
+    environment.filters["code"] = code
     return environment
 
 
 def language(text: str) -> Markup:
     """A ``lang`` attribute for text with Chinese, so that browsers choose Chinese glyphs and line breaks."""
     return Markup(' lang="zh-Hans"') if _CHINESE.search(text) else Markup("")
+
+
+def code(text: str) -> Markup:
+    """Text with the words between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def panels(summary: Summary) -> list[dict[str, Any]]:

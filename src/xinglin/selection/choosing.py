@@ -20,7 +20,7 @@ from xinglin.selection.embeddings import EmbeddingConfig, Records
 from xinglin.selection.geometry import Floats, Mask, Points
 from xinglin.selection.ledger import Ledger, Scored
 from xinglin.selection.pool import Pool, Size
-from xinglin.selection.quotas import Groups, Quota, value_of
+from xinglin.selection.quotas import Groups, Quota, require, value_of
 from xinglin.selection.safety import Floor
 from xinglin.selection.scores import Context, Score, ScoreConfig, Unscored
 from xinglin.selection.steps import StepConfig, TakeConfig
@@ -83,8 +83,9 @@ def choose(split: SplitFile, rules: Rules, place: Workplace) -> Choice:
         Interrupted: a stop was requested; scores of finished blocks are kept.
         DataError: quotas contradict each other or name what is not there.
     """
-    scored = {each.title: _score(split, each, place) for each in rules.scores}
     groups, protected = _look_through(split, rules)
+    require(rules.quotas, groups)
+    scored = {each.title: _score(split, each, place) for each in rules.scores}
     mask = np.zeros(split.count, np.bool_)
     mask[list(protected)] = True
     pool = Pool(

@@ -150,14 +150,9 @@ class Room:
         number = len(groups.names)
         least, most = np.zeros(number), np.full(number, np.inf)
         for quota in quotas:
-            for place in range(number) if quota.value is None else [_place(quota, groups)]:
+            for place in _places(quota, groups):
                 least[place] = max(least[place], quota.least * whole)
                 most[place] = min(most[place], quota.most * whole if quota.most < 1 else math.inf)
-        if least.sum() > whole + SLACK:
-            raise DataError(
-                f"quotas of '{quotas[0].field}': the least shares of its {number} values are more than everything "
-                f"({least.sum() / whole:.0%}); lower them"
-            )
         if (self.costs == 1).all():
             least, most = np.floor(least + SLACK), np.floor(most + SLACK)
         have = _sums(groups.codes, self.costs, held, number)
@@ -165,12 +160,33 @@ class Room:
         return Limits(groups.codes, np.minimum(least, there), most, have)
 
 
-def _place(quota: Quota, groups: Groups) -> int:
-    assert quota.value is not None
+def require(quotas: Sequence[Quota], groups: Mapping[str, Groups]) -> None:
+    """Refuse quotas that no choice can keep.
+
+    Raises:
+        DataError: one names a value that no record has, or the least shares of a field are more than everything.
+    """
+    for field in dict.fromkeys(quota.field for quota in quotas):
+        least = np.zeros(len(groups[field].names))
+        for quota in quotas:
+            if quota.field == field:
+                places = _places(quota, groups[field])
+                least[places] = np.maximum(least[places], quota.least)
+        if least.sum() > 1 + SLACK:
+            raise DataError(
+                f"quotas of '{field}': the least shares of its {len(least)} values are more than everything "
+                f"({least.sum():.0%}); lower them"
+            )
+
+
+def _places(quota: Quota, groups: Groups) -> list[int]:
+    """The values that it is about, as places in the names."""
+    if quota.value is None:
+        return list(range(len(groups.names)))
     if quota.value not in groups.names:
         near = nearest(quota.value, groups.names)
         raise DataError(f"quotas: no record has '{quota.value}' in '{quota.field}'; {near}")
-    return groups.names.index(quota.value)
+    return [groups.names.index(quota.value)]
 
 
 def _sums(codes: Ints, costs: Floats, mask: Mask, number: int) -> Floats:
