@@ -38,8 +38,8 @@ class Config(StageConfig):
     min_count: Positive = 2
     """What occurs less often is not added."""
     sample_bytes: Positive = 100_000_000
-    """Bytes of each split to learn from; of a larger one, records spread evenly over it are taken. Learning pieces takes
-    20 to 40 times as much memory."""
+    """Bytes of each split to learn from; of a larger one, records spread evenly over it are taken. Learning pieces
+    takes 20 to 40 times as much memory."""
     pad_to_multiple_of: Positive = 128
     """The number of embedding rows is rounded up to a multiple of this, which matrix products like."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
