@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from xinglin import plugins
 from xinglin.errors import DataError
 from xinglin.selection.embeddings import unit
-from xinglin.selection.pool import Pool, Size
+from xinglin.selection.pool import Pool
 from xinglin.selection.quotas import Groups, Quota, require
 from xinglin.selection.steps import PACKAGE, clusters, drop
 

@@ -70,6 +70,8 @@ def test_the_card_tells_where_the_data_came_from_and_what_is_gone(run: Path) -> 
     assert source["records"] == kept + 2
     page = (run / "stages" / "data" / "card.md").read_text("utf-8")
     assert "GPL" in page and "1 exact and 0 near" in page and "Personal data (replaced): 1 phone" in page
+    (warned,) = [line for line in page.splitlines() if line.startswith("- **GPL**: GPL: what is derived")]
+    assert warned.endswith(f": {source['path']}")
     assert card["samples"]["train"] and card["samples"]["dev"]
 
 

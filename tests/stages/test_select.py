@@ -273,7 +273,7 @@ def test_quotas_are_looked_at_before_anything_is_scored(stages):
         "scores": [{"name": "perplexity"}],
         "steps": [{"name": "top", "score": "perplexity", "keep": 9}],
     }
-    with pytest.raises(DataError, match="least shares of its .* values are more than everything"):
+    with pytest.raises(DataError, match=r"least shares of its .* values are more than everything"):
         stages.run("select", settings(**options, quotas=[{"field": "department", "least": 0.9}]), name="more")
     assert not list(stages.folder.glob("cache/scores/perplexity-*"))
 

@@ -92,9 +92,13 @@ def _page(card: Mapping[str, Any]) -> Iterator[str]:
     yield "## Sources\n"
     rows = [_source_row(each) for each in card["sources"]]
     yield from _table(("split", "source", "format", "licence", "rows in", "used", "quarantined"), rows)
+    warned: dict[str, list[str]] = {}
     for each in card["sources"]:
         if each["licence_warning"]:
-            yield f"- **{each['path']}**: {each['licence']}: {each['licence_warning']}"
+            line = f"**{each['licence']}**: {each['licence_warning']}"
+            warned.setdefault(line, []).append(each["path"])
+    for line, paths in warned.items():
+        yield f"- {line}: {', '.join(dict.fromkeys(paths))}"
     yield "\n## What was removed\n"
     removed = [
         (name, step, reason, count)
