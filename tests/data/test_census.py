@@ -1,9 +1,13 @@
 """What is counted of records is counted once, and names nobody."""
 
 import json
+import os
 from pathlib import Path
 
+import pytest
+
 import xinglin
+from xinglin.errors import DataError
 
 
 def test_a_department_that_names_somebody_is_not_shown(tmp_path: Path) -> None:
@@ -27,3 +31,14 @@ def test_a_file_in_a_folder_that_is_named_too_is_read_once(tmp_path: Path) -> No
     for paths in ([tmp_path, file], [file, tmp_path, tmp_path], [file, file]):
         (row,) = xinglin.check(*paths)["files"]
         assert row["rows_in"] == 1
+
+
+def test_a_file_with_a_name_of_a_chinese_windows_is_read(tmp_path: Path) -> None:
+    row = {"instruction": "头痛怎么办？", "output": "多休息。"}
+    file = os.fsencode(tmp_path) + b"/" + "病历.jsonl".encode("gbk")
+    Path(os.fsdecode(file)).write_text(json.dumps(row, ensure_ascii=False) + "\n{}\n", "utf-8")
+    (found,) = xinglin.check(tmp_path, quarantine=tmp_path.parent / f"{tmp_path.name}.bad")["files"]
+    assert (found["path"], found["rows_used"]) == (f"{tmp_path}/病历.jsonl", 1)
+    assert found["examples"]["unknown_format"].startswith(f"{tmp_path}/病历.jsonl:2")
+    with pytest.raises(DataError, match="not UTF-8; name the folder"):
+        xinglin.check(os.fsdecode(file))

@@ -100,7 +100,14 @@ def check(asked: Asked, make_renderer: MakeRenderer) -> dict[str, Any]:
 
 
 def _apart(paths: Sequence[str]) -> list[str]:
-    """Without those that are named twice, or are in a folder that is named too."""
+    """Without those that are named twice, or are in a folder that is named too.
+
+    Raises:
+        DataError: a name that is not UTF-8.
+    """
+    for path in paths:
+        if (shown := path.encode(errors="replace").decode()) != path:
+            raise DataError(f"{shown}: the name is not UTF-8; name the folder that holds it, or rename it")
     places = {Path(path).resolve(): path for path in paths}
     return [
         path for place, path in places.items() if not (place.exists() and places.keys() & set(place.parents))

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shutil
 import tempfile
 import zipfile
@@ -27,7 +28,8 @@ class File:
     """Of the zip archive at ``path``; '' for a file of its own."""
 
     def __str__(self) -> str:
-        return f"{self.path}/{self.member}" if self.member else str(self.path)
+        path = "/".join(map(_written, str(self.path).split("/")))
+        return f"{path}/{self.member}" if self.member else path
 
     @property
     def suffix(self) -> str:
@@ -73,6 +75,20 @@ class File:
         start = stream.read(6)
         stream.seek(0)
         return stream, next((unpack for magic, unpack in _PACKED.items() if start.startswith(magic)), None)
+
+
+def _written(name: str) -> str:
+    """The name of a file as text that can be written down: one that is not UTF-8 comes from a Chinese Windows, as a
+    rule."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        data = os.fsencode(name)
+        try:
+            return data.decode("gb18030")
+        except UnicodeDecodeError:
+            return data.decode("utf-8", "backslashreplace")
+    return name
 
 
 class _Unpacked(io.RawIOBase):
