@@ -198,6 +198,14 @@ def test_nothing_personal_leaves_through_the_gate(workshop, monkeypatch, task):
     assert not [canary for canary in CANARIES if canary in kept]
 
 
+def test_the_report_shows_nothing_personal_of_what_was_rejected(workshop):
+    workshop.server.answer = lambda body: "请休息，有事打我电话13912345678，"
+    workshop.make({"name": "polish", "tries": 1}, [PERSONAL])
+    assert dict(workshop.accounts.rejected) == {"unfinished": 1}
+    assert "请休息" in workshop.accounts.examples["unfinished"]
+    assert "13912345678" not in workshop.accounts.examples["unfinished"]
+
+
 def test_without_the_gate_texts_stay_as_they_are(workshop):
     workshop.server.answer = lambda body: "请休息。"
     workshop.make({"name": "polish", "tries": 1}, [PERSONAL])

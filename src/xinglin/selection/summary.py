@@ -1,12 +1,15 @@
 """What a selection did, as plain data for the artifact and the report: shares, lengths, scores, examples."""
 
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from xinglin.data.deidentify import Deidentification
 from xinglin.data.records import Conversation, Document, Preference, Question, Record
+from xinglin.data.treatment import redactor
 from xinglin.selection.geometry import Floats, Mask
 from xinglin.selection.quotas import Groups
 
@@ -106,10 +109,12 @@ def ends(values: Floats) -> dict[str, list[int]]:
 def examples(
     scores: Mapping[str, Floats], chosen: Mask, records: Iterator[Record]
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Title of each score -> its ends, as texts that a person can read."""
+    """Title of each score -> its ends, as texts that a person can read, without personal data that the detectors
+    find."""
+    redact = redactor(Deidentification(mode="replace"), secrets.token_bytes(32))
     wanted = {title: ends(values) for title, values in scores.items()}
     rows = {index for both in wanted.values() for side in both.values() for index in side}
-    shown = {index: _shown(record) for index, record in enumerate(records) if index in rows}
+    shown = {index: _shown(record, redact) for index, record in enumerate(records) if index in rows}
     return {
         title: {
             side: [
@@ -122,7 +127,7 @@ def examples(
     }
 
 
-def _shown(record: Record) -> dict[str, str]:
+def _shown(record: Record, redact: Callable[[str], str]) -> dict[str, str]:
     match record:
         case Document():
             said = {"text": record.text}
@@ -132,7 +137,7 @@ def _shown(record: Record) -> dict[str, str]:
             said = {"user": record.prompt[-1].content, "assistant": record.chosen}
         case Question():
             said = {"user": record.question, "assistant": record.answer}
-    return {"origin": str(record.origin), **{role: _cut(text) for role, text in said.items()}}
+    return {"origin": str(record.origin), **{role: _cut(redact(text)) for role, text in said.items()}}
 
 
 def _cut(text: str) -> str:

@@ -1,12 +1,16 @@
 """Where every item went: made, rejected, failed or not reached; and the file of what is not in the data set."""
 
 import json
+import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from xinglin.data.deidentify import Deidentification
 from xinglin.data.records import Record
+from xinglin.data.treatment import redactor
 from xinglin.synthesis.running import Result
 
 REJECTED = "rejected.jsonl"
@@ -28,6 +32,10 @@ class Accounts:
     left_out: Counter[str] = field(default_factory=Counter)
     """Records of items, made but not kept, by reason: not new, a leak."""
     examples: dict[str, str] = field(default_factory=dict)
+    """One by reason, without personal data that the detectors find."""
+    _redact: Callable[[str], str] = field(
+        default_factory=lambda: redactor(Deidentification(mode="replace"), secrets.token_bytes(32))
+    )
 
     def add(self, result: Result, kept: int) -> None:
         """Count an item of which so many records are kept."""
@@ -40,7 +48,8 @@ class Accounts:
         else:
             reason = result.reason or "none_kept"
             (self.failed if result.status == "failed" else self.rejected)[reason] += 1
-            self.examples.setdefault(reason, f"{result.item.record.origin}: {result.detail}")
+            if reason not in self.examples:
+                self.examples[reason] = f"{result.item.record.origin}: {self._redact(result.detail)}"
 
     def to_json(self) -> dict[str, Any]:
         return {
