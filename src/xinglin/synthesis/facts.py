@@ -52,7 +52,7 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 def numbers(text: str) -> set[str]:
     """Numbers in it, in digits: ``0.50`` and ``0.5`` are one, and ``十五片`` holds 15. Those of lists do not count."""
     text = _PER_DAY.sub("", _THOUSANDS.sub("", _NUMBERED.sub("", unicodedata.normalize("NFKC", text))))
-    return {f"{_value(number):g}" for number in _NUMBER.findall(text)}
+    return {f"{_value(number):.15g}" for number in _NUMBER.findall(text)}
 
 
 def _value(number: str) -> float:

@@ -48,7 +48,7 @@ def run_share(probe: Probe, run: StageRun, share: float, *, from_start: bool) ->
         ``share``, ``steps``, ``tokens``, ``seconds``, ``domain`` and ``general`` loss, those at the start as
         ``start``, and how often each split was read, as ``epochs``.
     """
-    folder = f"share-{share:g}"
+    folder = f"share-{share}"
     inner = replace(run, out=run.out / folder, scratch=run.scratch / folder)
     if processes.by_first((inner.out / RESULT).is_file):
         found: Row = json.loads((inner.out / RESULT).read_text(encoding="utf-8"))
