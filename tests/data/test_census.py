@@ -42,3 +42,45 @@ def test_a_file_with_a_name_of_a_chinese_windows_is_read(tmp_path: Path) -> None
     assert found["examples"]["unknown_format"].startswith(f"{tmp_path}/病历.jsonl:2")
     with pytest.raises(DataError, match="not UTF-8; name the folder"):
         xinglin.check(os.fsdecode(file))
+
+
+@pytest.mark.parametrize("levels", [90, 150, 500, 900, 985])
+def test_lists_in_lists_without_end_are_quarantined(tmp_path: Path, levels: int) -> None:
+    row = (
+        '{"instruction": "头痛怎么办？", "output": "多休息。", "more": ' + "[" * levels + "]" * levels + "}\n"
+    )
+    (tmp_path / "rows.jsonl").write_text(row + row.replace("[" * levels + "]" * levels, "1"), "utf-8")
+    (found,) = xinglin.check(tmp_path)["files"]
+    if levels < 100:
+        assert found["rows_used"] == 2
+    else:
+        assert (found["rows_used"], found["rows_quarantined"]) == (1, 1)
+        assert found["reasons"].keys() <= {"too_deep", "not_json"}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        {"file": 3, "row": 1},
+        {"file": "a", "row": "1"},
+        {"file": "a", "row": 10**14},
+        {"file": "a", "row": 0},
+        {"file": "a", "row": 1, "licence": 5},
+    ],
+)
+def test_an_origin_that_is_none_of_ours_is_no_origin(tmp_path: Path, origin: dict[str, object]) -> None:
+    row = {"instruction": "头痛怎么办？", "output": "多休息。", "origin": origin}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", "utf-8")
+    (found,) = xinglin.check(tmp_path)["files"]
+    assert found["samples"][0]["origin"] == f"{tmp_path}/rows.jsonl:1"
+
+
+def test_numbers_without_end_are_no_scores_and_no_weights(tmp_path: Path) -> None:
+    rows = [
+        f'{{"prompt": "头痛怎么办？", "answers": ["多休息。", "不知道。"], "scores": [{score}, 1]}}\n'
+        for score in ("NaN", "1e999", "9" * 400)
+    ]
+    talk = '{"messages": [{"role": "user", "content": "问"}, {"role": "assistant", "content": "答", "weight": %s}]}\n'
+    (tmp_path / "rows.jsonl").write_text("".join([*rows, talk % ("9" * 400), talk % "0.5"]), "utf-8")
+    (found,) = xinglin.check(tmp_path)["files"]
+    assert found["reasons"] == {"bad_order": 3, "bad_train_flag": 1} and found["rows_used"] == 1

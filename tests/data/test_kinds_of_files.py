@@ -217,7 +217,9 @@ def test_lines_in_another_encoding_are_marked_and_no_others(tmp_path, encoding, 
     if (encoding, bad) == ("big5", "gb18030"):  # most of its characters are some of Big5, too
         assert len(whole) == 9
     else:
-        assert [containers.damaged(getattr(row, "value", None) or row.raw) for row in rows].index(True) == 4
+        assert [bool(containers.fault(getattr(row, "value", None) or row.raw)) for row in rows].index(
+            True
+        ) == 4
         assert len(whole) == 9
 
 

@@ -183,7 +183,7 @@ def test_a_row_nested_as_deep_as_json_allows_is_one_row(tmp_path, read_source):
     path = write(tmp_path / "deep.jsonl", [CHAT])
     with path.open("a", encoding="utf-8") as file:
         file.writelines(f'{{"a": {"[" * depth}{"]" * depth}}}\n' for depth in (100, 900, 5000))
-    assert read_source(path).reasons == {"unknown_format": 2, "not_json": 1}
+    assert read_source(path).reasons == {"too_deep": 2, "not_json": 1}
 
 
 def test_quarantine_keeps_2000_characters(tmp_path, read_source):

@@ -130,7 +130,10 @@ class Quarantine:
 
     def add(self, *, file: str, row: int, reason: str, detail: str, raw: Any) -> None:
         """``raw`` is the text of the row, or its value; what is kept of it ends after 2,000 characters."""
-        raw = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
+        try:
+            raw = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
+        except RecursionError:  # lists in lists without end, which ``detail`` says
+            raw = ""
         # Redacted before it is cut: half a number is not recognised.
         shown = self.redact(raw[: 2 * RAW_CHARACTERS])[:RAW_CHARACTERS]
         kept = {"detail": self.redact(detail), "raw": shown}

@@ -283,8 +283,8 @@ def _parse(
     if isinstance(row, Unreadable):
         raise Reject(row.reason, row.detail)
     value = row.value
-    if containers.damaged(value):
-        raise Reject("bad_encoding", "holds bytes that are not text, or half a character")
+    if fault := containers.fault(value):
+        raise Reject(*fault)
     if place and place.entry:
         value = place.entry.renamed(value)
     format, value = formats.claim(value)
@@ -301,10 +301,19 @@ def _parse(
 def _own_origin(value: Any, origin: Origin) -> tuple[Any, Origin]:
     """A row that xinglin wrote knows where it first came from; that is kept."""
     own = value.get("origin") if isinstance(value, dict) else None
-    if not isinstance(own, dict) or not {"file", "row"} <= own.keys() <= {"file", "row", "licence"}:
+    if not isinstance(own, dict) or not _is_origin(own):
         return value, origin
     value = {key: part for key, part in value.items() if key != "origin"}
     return value, Origin(own["file"], own["row"], own.get("licence") or origin.licence)
+
+
+def _is_origin(own: dict[str, Any]) -> bool:
+    match own:
+        case {"file": str(), "row": int(row), **rest}:
+            return 0 < row < 1 << 31 and (
+                not rest or (rest.keys() == {"licence"} and isinstance(rest["licence"], str))
+            )
+    return False
 
 
 def _nothing_used(source: Source, account: SourceAccount) -> str:

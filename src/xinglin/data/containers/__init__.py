@@ -34,6 +34,10 @@ BROKEN = (OSError, EOFError, zlib.error, LZMAError, zipfile.BadZipFile, RuntimeE
 """What the standard library raises for archives that are damaged, cut off or encrypted."""
 
 
+DEEPEST = 100
+"""Values within one another: more would exhaust the stack of whoever walks through them."""
+
+
 class UnreadableFile(DataError):
     """A file of which nothing, or nothing more, can be read. ``reason`` is one stable word to count by."""
 
@@ -148,23 +152,27 @@ def members(path: Path) -> list[File]:
     return [File(path, name) for name in sorted(seen)]
 
 
-def damaged(value: Any) -> bool:
-    """Whether a value holds text that UTF-8 cannot carry: bytes that did not decode, or half a character."""
-    parts, texts = [value], []
-    while parts:
-        part = parts.pop()
-        if isinstance(part, str):
-            texts.append(part)
-        elif isinstance(part, dict):
-            texts += part
-            parts += part.values()
-        elif isinstance(part, list):
-            parts += part
+def fault(value: Any) -> tuple[str, str] | None:
+    """The reason why no record can hold a value, and more about it: text that UTF-8 cannot carry, as of bytes that did
+    not decode, or lists in lists without end. None for all others."""
+    level, texts, depth = [value], [], 0
+    while level:
+        parts, level, depth = level, [], depth + 1
+        for part in parts:
+            if isinstance(part, str):
+                texts.append(part)
+            elif isinstance(part, dict):
+                texts += part
+                level += part.values()
+            elif isinstance(part, list):
+                level += part
+    if depth > DEEPEST:
+        return "too_deep", f"{depth} values within one another; flatten it"
     try:
         " ".join(texts).encode()
     except UnicodeEncodeError:
-        return True
-    return False
+        return "bad_encoding", "holds bytes that are not text, or half a character"
+    return None
 
 
 def _inspect(file: File) -> Container:

@@ -1,6 +1,7 @@
 """Answers in an order of quality, as pairs of a better and a worse one."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import combinations, pairwise
 from typing import Any, Literal, NamedTuple
@@ -85,7 +86,8 @@ def _order(
     if values is None:
         return None
     numbers = isinstance(values, list) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        for value in values
     )
     if not numbers or len(values) != len(answers):
         raise Reject("bad_order", f"{beside} are not {len(answers)} numbers")

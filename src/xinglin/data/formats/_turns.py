@@ -1,7 +1,7 @@
 """What the formats of conversations share: the text of a message, the order of turns, the rest of a row."""
 
 import json
-import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
@@ -54,7 +54,7 @@ def _weight(row: Mapping[str, Any], place: str) -> bool | float:
     weight = row.get("train", row.get("weight", row.get("loss_weight", True)))
     if weight is True:
         return True
-    if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+    if not isinstance(weight, int | float) or not 0 <= weight <= sys.float_info.max:
         raise Reject("bad_train_flag", f"{place}: {weight!r} is not true, false or a number from 0")
     return bool(weight) if weight in (0, 1) else float(weight)
 
