@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from stage_toys import Stages
 
 from xinglin.errors import DataError, Interrupted
-from xinglin.stages import select
+from xinglin.stages import evaluate, select
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -341,3 +341,36 @@ def test_methods_stand_for_scores_and_steps(method, titles):
     own = [{"name": titles[0], "model": "hub:a/b"}]
     config = select.Config.model_validate({"kind": "select", "method": method, "tokens": 10, "scores": own})
     assert config.scores[0].model == "hub:a/b" and len(config.scores) == len(titles)
+
+
+def test_items_of_held_out_splits_are_still_known_as_leaked_after_a_selection(tmp_path):
+    stages = Stages(tmp_path / "run")
+    talks = rows([f"{a}我今天早上起来发现自己得了{{}}，请问应该怎么办才好呢？" for a in ("", "您好，医生，")])
+    for name, content in {"train": talks, "test": talks[:8]}.items():
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in content)
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    sources = {name: {"sources": [{"path": str(tmp_path / f"{name}.jsonl")}]} for name in ("train", "test")}
+    sources["test"]["held_out"] = True
+    rules = {"duplicates": {"mode": "off"}, "deidentify": {"mode": "off"}}
+    before = stages.run(
+        "data", {"tokenizer": "base", "splits": sources, "vocabulary": 400, "max_tokens": 128, **rules}
+    )
+    drawn = {"steps": [{"name": "k_center", "keep": 6}], "compare": "random", "protect": {"detect": False}}
+    made = stages.run("select", {"data": "stage:data", **drawn})
+    origins = {
+        name: [row["origin"] for row in lines(made, f"{name}.jsonl")] for name in ("train", "train_random")
+    }
+    leaking = {row["origin"] for row in lines(before, "leaks.jsonl")}
+    expected = {
+        (name, number, f"{origin['file']}:{origin['row']}")
+        for name, each in origins.items()
+        for number, origin in enumerate(each, start=1)
+        if f"{origin['file']}:{origin['row']}" in leaking
+    }
+    kept = lines(made, "leaks.jsonl")
+    assert {(row["split"], row["line"], row["origin"]) for row in kept} == expected and expected
+    found = made.details["steps"]["leaks"]
+    assert (found["mode"], found["records"], found["records_with_leaks"]) == ("report", 12, len(expected))
+    assert found["protected"]["test"]["leaked"] == len({row["item"] for row in kept})
+    assert evaluate._leaked(made) == {row["item"] for row in kept} <= evaluate._leaked(before)
+    assert "still in the data" in (made.folder / "card.md").read_text("utf-8")

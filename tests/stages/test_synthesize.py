@@ -160,6 +160,10 @@ def test_a_ledger_may_be_shared(stages, server, tmp_path):
 def test_leaks_are_found_and_removed(stages, server):
     reported = stages.run("synthesize", settings(server, leaks={"mode": "report"}), name="reported")
     assert reported.details["synthesis"]["leaks"]["records_with_leaks"] == 1
+    assert reported.details["steps"]["leaks"]["protected"]["test"]["leaked"] == 1
+    left = [(row["split"], row["item"]) for row in lines(reported, "leaks.jsonl")]
+    before = [(row["split"], row["item"]) for row in lines(stages.made["data"], "leaks.jsonl")]
+    assert left == [*before, ("synthetic", "test:1")] and before
     removed = stages.run("synthesize", settings(server, leaks={"mode": "remove"}), name="removed")
     rows = lines(removed, "synthetic.jsonl")
     assert len(rows) == 7 and not any("第丙" in row["messages"][0]["content"] for row in rows)

@@ -186,7 +186,10 @@ def run(config: Config, run: StageRun) -> Outcome:
     found = report(split, choice, subsets)
     if found["scores"]:
         plot(found["scores"], run.out / PLOT)
-    details = {"splits": made | carrier.carry(config.split), "tokenizer": data.details["tokenizer"]}
+    every = made | carrier.carry(config.split)
+    masks = {name: subsets[subset] for subset, name in names.items()}
+    found_leaks = carrier.leaks(every, subsets={config.split: masks})
+    details = {"splits": every, "steps": found_leaks, "tokenizer": data.details["tokenizer"]}
     card.write(run.out, details)
     kept = float(choice.chosen.mean())
     return Outcome(PRODUCES, {"select.kept": interval(kept)}, details | {"selection": found})

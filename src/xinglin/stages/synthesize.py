@@ -17,7 +17,7 @@ from xinglin.config.marks import SplitFacts, Splits
 from xinglin.config.parts import Positive
 from xinglin.data.accounting import Quarantine, SourceAccount
 from xinglin.data.copies.duplicates import SplitFile
-from xinglin.data.copies.leaks import Leaks
+from xinglin.data.copies.leaks import LeakReport, Leaks
 from xinglin.data.deidentify import Deidentification
 from xinglin.data.records import Record
 from xinglin.data.sources import Source, content_hash
@@ -163,19 +163,24 @@ def run(config: Config, run: StageRun) -> Outcome:
         if name not in known:
             raise DataError(f"{data.folder}: no split '{name}'; {plugins.nearest(name, list(known))}")
     check_records(config, {name: facts["record"] for name, facts in known.items()})
-    made, report = _make(config, run, data)
+    made, report, leaks = _make(config, run, data)
     shutil.copytree(data.folder / TOKENIZER, run.out / TOKENIZER, dirs_exist_ok=True)
     tokenizer = load_tokenizer(str(run.out / TOKENIZER))
     carrier = Carrier(data, run.out, tokenizer)
     tokenise_splits(run.out, tokenizer, made, **carrier.limits)
-    details = {"splits": carrier.carry(config.into) | made, "tokenizer": data.details["tokenizer"]}
+    splits = carrier.carry(config.into) | made
+    trained = config.leaks.mode == "report" and not made[config.into]["held_out"]
+    steps = carrier.leaks(splits, made=leaks if trained else None)
+    details = {"splits": splits, "steps": steps, "tokenizer": data.details["tokenizer"]}
     card.write(run.out, details)
     metrics = {"synthesis.made": interval(report["made"] / report["items"])}
     return Outcome(PRODUCES, metrics, details | {"synthesis": report})
 
 
-def _make(config: Config, run: StageRun, data: Artifact) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Write ``<into>.jsonl``; returns its description and the report."""
+def _make(
+    config: Config, run: StageRun, data: Artifact
+) -> tuple[dict[str, Any], dict[str, Any], LeakReport | None]:
+    """Write ``<into>.jsonl``; returns its description, the report, and what leaked into it."""
     gate, budget = Gate(config.deidentify), Budget(config.caps, run.scratch / SPENT)
     made = SplitFile(config.into, run.out / f"{config.into}.jsonl")
     (run.out / "quarantine.jsonl").unlink(missing_ok=True)
@@ -203,7 +208,7 @@ def _make(config: Config, run: StageRun, data: Artifact) -> tuple[dict[str, Any]
         "deidentify": gate.to_json(),
         "leaks": leaks.to_json() if leaks else None,
     }
-    return {config.into: _described(config, data, writer.accounts, budget)}, report
+    return {config.into: _described(config, data, writer.accounts, budget)}, report, leaks
 
 
 def _items(config: Config, run: StageRun, data: Artifact | None, gate: Gate | None = None) -> Iterator[Item]:

@@ -6,7 +6,8 @@ questions is told in ``protected.py``. One pass over the training text; in memor
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -104,26 +105,34 @@ class LeakReport:
 
     def to_json(self) -> dict[str, Any]:
         """The summary; rows by origin only."""
-        leaked = {leak.item.id for leak in self.leaks}
-        return {
-            "records": self.records,
-            "records_with_leaks": len({(leak.split, leak.line) for leak in self.leaks}),
-            "items_untold": self.untold,
-            "protected": {
-                each.name: {
-                    "items": len(each.items),
-                    "too_short": each.too_short,
-                    "leaked": sum(item.id in leaked for item in each.items),
-                }
-                for each in self.protected
-            },
-            "examples": [leak.to_json() for leak in self.leaks[:_EXAMPLES]],
+        protected = {
+            each.name: {"items": len(each.items), "too_short": each.too_short} for each in self.protected
         }
+        rows = [leak.to_json() for leak in self.leaks]
+        return {"items_untold": self.untold, **summary(rows, protected, records=self.records)}
 
     def write(self, path: Path) -> None:
         """Write ``leaks.jsonl``: one line for each leak, as ``Leak.to_json`` makes it."""
         lines = (json.dumps(leak.to_json(), ensure_ascii=False) + "\n" for leak in self.leaks)
         atomic.write_text(path, "".join(lines))
+
+
+def summary(
+    rows: Sequence[Mapping[str, Any]], protected: Mapping[str, Mapping[str, int]], *, records: int
+) -> dict[str, Any]:
+    """What rows of ``leaks.jsonl`` come to, as the card and the report have it.
+
+    Args:
+        protected: name -> its numbers of ``items`` and of those ``too_short``.
+        records: that are trained on.
+    """
+    leaked = Counter(item.rpartition(":")[0] for item in {row["item"] for row in rows})
+    return {
+        "records": records,
+        "records_with_leaks": len({(row["split"], row["line"]) for row in rows}),
+        "protected": {name: {**each, "leaked": leaked[name]} for name, each in protected.items()},
+        "examples": [*rows[:_EXAMPLES]],
+    }
 
 
 def leaked_items(path: Path) -> dict[str, float]:
