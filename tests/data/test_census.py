@@ -84,3 +84,20 @@ def test_numbers_without_end_are_no_scores_and_no_weights(tmp_path: Path) -> Non
     (tmp_path / "rows.jsonl").write_text("".join([*rows, talk % ("9" * 400), talk % "0.5"]), "utf-8")
     (found,) = xinglin.check(tmp_path)["files"]
     assert found["reasons"] == {"bad_order": 3, "bad_train_flag": 1} and found["rows_used"] == 1
+
+
+@pytest.mark.parametrize("given", ["[" * 700 + "]" * 700, "[" * 5000 + "]" * 5000, "9" * 5000, '"\\ud83d"'])
+def test_arguments_that_no_record_can_hold_are_quarantined(tmp_path: Path, given: str) -> None:
+    call = {"type": "function", "function": {"name": "price", "arguments": f'{{"drug": {given}}}'}}
+    asked = {"role": "user", "content": "阿司匹林多少钱？"}
+    answer = {"role": "assistant", "content": "五元。"}
+    called = [
+        asked,
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "5"},
+    ]
+    tools = [{"type": "function", "function": {"name": "price", "parameters": {}}}]
+    rows = [{"messages": [*called, answer], "tools": tools}, {"messages": [asked, answer]}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    (found,) = xinglin.check(tmp_path)["files"]
+    assert (found["rows_used"], found["rows_quarantined"]) == (1, 1)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from xinglin.data import containers
 from xinglin.data.formats import Reject
 from xinglin.data.records import Message, ToolCall
 
@@ -123,6 +124,9 @@ def _decoded(value: Any, reason: str, place: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value) if value.strip() else None
-    except json.JSONDecodeError as error:
+        found = json.loads(value) if value.strip() else None
+    except (ValueError, RecursionError) as error:
         raise Reject(reason, f"{place} holds no JSON: {error}") from error
+    if fault := containers.fault(found):
+        raise Reject(*fault)
+    return found
