@@ -10,9 +10,11 @@ from pydantic import ValidationError
 
 from xinglin import plugins
 from xinglin.errors import DataError
-from xinglin.selection.embeddings import unit
+from xinglin.selection.choosing import Choice, Rules, random_subset
+from xinglin.selection.embeddings import tfidf, unit
 from xinglin.selection.pool import Pool
 from xinglin.selection.quotas import Groups, Quota, require
+from xinglin.selection.safety import Floor
 from xinglin.selection.steps import PACKAGE, clusters, drop
 
 N = 60
@@ -159,6 +161,16 @@ def test_quotas_reserve_and_forbid():
     assert plain[0] > 10 and shares(made)[0] == 10 and shares(made).min() >= 2 and shares(made).sum() == 20
     impossible = apply(pool(quotas=[{"most": 0.1}]), name="top", score="good", keep=20)
     assert shares(impossible).tolist() == [2, 2, 2, 2] and impossible.unfilled == 12
+
+
+@pytest.mark.parametrize("quota", [{"most": 0.1}, {"value": "内科", "most": 0.2}, {"least": 0.2}])
+def test_the_random_subset_is_as_large_whatever_quotas_leave_unfilled(quota):
+    top = plugins.load(PACKAGE, "top").Config.model_validate({"name": "top", "score": "good", "keep": 50})
+    made = pool(quotas=[quota], protected=(3,))
+    plugins.load(PACKAGE, "top").apply(top, made)
+    rules = Rules([], [top], tfidf.Config(), made.quotas, Floor(), ("department",))
+    drawn = random_subset(Choice(made, {}, {3: "tag"}, made.groups, made.chosen), rules)
+    assert drawn.sum() == made.chosen.sum() and drawn[3]
 
 
 def test_room_that_is_reserved_in_vain_goes_to_others():

@@ -113,14 +113,18 @@ def _drop_unscored(pool: Pool, title: str, unscored: Mapping[int, Unscored]) -> 
 
 def random_subset(choice: Choice, rules: Rules) -> Mask:
     """(N,) as many records, or tokens, drawn from the whole split, under the same quotas, with the same protected
-    ones: what the scores have to be better than."""
+    ones: what the scores have to be better than. Where quotas left a part of the choice unfilled, their bounds are
+    shares of what was asked for here too, else they would halve the subset again."""
     pool = replace(choice.pool, removals={}, taken=[], takes=True)
     mine = choice.chosen & ~pool.protected
     by_tokens = any(isinstance(step, TakeConfig) and step.tokens is not None for step in rules.steps)
-    size = Size(tokens=int(pool.tokens[mine].sum())) if by_tokens else Size(keep=int(mine.sum()))
+    wanted = int((pool.tokens if by_tokens else np.ones(len(mine)))[mine].sum())
+    asked = wanted + int(choice.pool.unfilled)
     order = np.random.default_rng([pool.seed, 1]).permutation(len(mine))
     if mine.any():
-        pool.fill(pool.room(size), order.tolist)
+        room = pool.room(Size(tokens=asked) if by_tokens else Size(keep=asked))
+        room.left = float(wanted)
+        pool.fill(room, order.tolist)
     mask = pool.protected.copy()
     mask[pool.taken] = True
     return mask
