@@ -94,7 +94,7 @@ def _load_full(name: str, *, dtype: torch.dtype | None, options: dict[str, Any])
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(name, dtype=chosen, **options)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{name}: the model cannot be loaded ({error})") from error
+        raise ModelError(f"{name}: the model cannot be loaded ({' '.join(str(error).split())})") from error
     return Loaded(model, load_tokenizer(name, trust_remote_code=options["trust_remote_code"]))
 
 

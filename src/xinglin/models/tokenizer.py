@@ -31,7 +31,9 @@ def load_tokenizer(spec: str, *, trust_remote_code: bool = False) -> PreTrainedT
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(spec, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{spec}: its tokenizer cannot be loaded ({error})") from error
+        raise ModelError(
+            f"{spec}: its tokenizer cannot be loaded ({' '.join(str(error).split())})"
+        ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"{spec}: its tokenizer has no tokenizer.json; convert it with transformers first")
     return tokenizer
