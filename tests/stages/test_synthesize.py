@@ -197,6 +197,8 @@ def test_nothing_made_is_an_error_that_says_why(stages, server):
         stages.run("synthesize", settings(server, splits=["train"]))
     with pytest.raises(DataError, match="there is a split 'train' already"):
         stages.run("synthesize", settings(server, into="train"))
+    with pytest.raises(ValueError, match="spent.jsonl is a file that the stage writes itself"):
+        stages.run("synthesize", settings(server, into="spent"))
 
 
 def test_a_missing_key_is_said_first(stages, server, monkeypatch):

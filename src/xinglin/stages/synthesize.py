@@ -16,6 +16,7 @@ from xinglin.config.base import AnySplit, DataInput, StageConfig
 from xinglin.config.marks import SplitFacts, Splits
 from xinglin.config.parts import Positive
 from xinglin.data.accounting import Quarantine, SourceAccount
+from xinglin.data.building import OWN_FILES, QUARANTINE
 from xinglin.data.copies.duplicates import SplitFile
 from xinglin.data.copies.leaks import LeakReport, Leaks
 from xinglin.data.deidentify import Deidentification
@@ -78,6 +79,14 @@ class Config(StageConfig):
     def _splits_are_read(self) -> Self:
         if self.splits and not _module(self).READS:
             raise ValueError(f"task {self.task.name} reads no split; leave splits out")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_file_of_its_own(self) -> Self:
+        if f"{self.into}.jsonl" in OWN_FILES | {REJECTED, LEDGER, SPENT}:
+            raise ValueError(
+                f"into: {self.into}.jsonl is a file that the stage writes itself; give another name"
+            )
         return self
 
     @model_validator(mode="after")
@@ -183,10 +192,10 @@ def _make(
     """Write ``<into>.jsonl``; returns its description, the report, and what leaked into it."""
     gate, budget = Gate(config.deidentify), Budget(config.caps, run.scratch / SPENT)
     made = SplitFile(config.into, run.out / f"{config.into}.jsonl")
-    (run.out / "quarantine.jsonl").unlink(missing_ok=True)
+    (run.out / QUARANTINE).unlink(missing_ok=True)
     with (
         Ledger(Path(config.ledger) if config.ledger else run.cache / "synthesis" / LEDGER) as ledger,
-        Quarantine(run.out / "quarantine.jsonl") as quarantine,
+        Quarantine(run.out / QUARANTINE) as quarantine,
         Rejections(run.out / REJECTED) as rejections,
     ):
         shop = Shop(_module(config), config.task, config.endpoint, gate, ledger, budget, run.stop_requested)
