@@ -50,11 +50,12 @@ def table(report: Mapping[str, Any]) -> "Table":
 
     folder = _folder(report)
     title = f"{folder}: rows in = used + quarantined" if folder else "Rows in = used + quarantined"
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": box.SIMPLE_HEAD}
+    made = Table(title=title, **style, collapse_padding=True, pad_edge=False)
     made.add_column("file", overflow="fold", min_width=30)
-    made.add_column("format", overflow="fold")
-    for name in ("in", "used", "quarantined", "language", "tokens p50 / p99", "copies", "leaks", "personal"):
-        made.add_column(name, justify="right")
+    made.add_column("format", no_wrap=True)
+    for name in ("in", "used", "quarantined", "language", "tokens\np50 / p99", "copies", "leaks", "personal"):
+        made.add_column(name, justify="right", no_wrap=True)
     for file in report["files"]:
         made.add_row(
             Text(file["path"].removeprefix(folder)),
