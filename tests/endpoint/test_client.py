@@ -66,11 +66,8 @@ def test_a_reply_is_paid_for_once(asking):
     assert asking.server.requests == 2 and asking.budget.spent == Usage(2, 20, 10)
     assert asking("乙", "丙") == ["re: 乙", "re: 丙"]
     assert asking.server.requests == 3 and asking.budget.spent.requests == 1
-    assert asking.server.bodies[0] == {
-        "model": "m",
-        "messages": [{"role": "user", "content": "甲"}],
-        "max_tokens": 9,
-    }
+    first = {"model": "m", "messages": [{"role": "user", "content": "甲"}], "max_tokens": 9}
+    assert asking.server.bodies.count(first) == 1
 
 
 @pytest.mark.parametrize(

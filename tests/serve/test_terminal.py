@@ -180,6 +180,8 @@ class Tty:
     def __init__(self, *, seconds_per_token: float = 0.0):
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
+            # Ignored where tests run in the background of a shell, and a new program inherits that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.environ.update({"TERM": "xterm", "LC_ALL": "C.UTF-8", "COLUMNS": "200"})
             os.execv(sys.executable, [sys.executable, str(SCRIPT), str(seconds_per_token)])
         self.seen = ""
