@@ -23,6 +23,7 @@ from xinglin.data.copies.fingerprints import compared, fold
 from xinglin.data.copies.sketches import SketchFile, cluster_near, similarity, sketch
 from xinglin.data.records import Origin, Record, texts
 from xinglin.data.removal import Removal
+from xinglin.runtime.progress import progress
 
 NGRAM = 5
 LEAST_GRAMS = 10
@@ -58,6 +59,11 @@ class SplitFile(NamedTuple):
     name: str
     path: Path
     held_out: bool = False
+
+    def records(self) -> int:
+        """How many it has, by counting lines."""
+        with self.path.open("rb") as lines:
+            return sum(1 for _ in lines)
 
 
 class Copy(NamedTuple):
@@ -150,12 +156,14 @@ def find_duplicates(splits: Sequence[SplitFile], config: Duplicates) -> Clusters
     """Read ``splits`` once and cluster their records."""
     from xinglin.data.splits import read_split  # loads transformers, which a recipe's check does not need
 
-    counts = [_lines(split.path) for split in splits]
+    counts = [split.records() for split in splits]
     with SketchFile() as sketches:
         table = _Table(sum(counts), sketches)
-        for split in splits:
-            for chunk in chunks(read_split(split.path)):
-                table.add(chunk, config)
+        with progress(sum(counts), "looking for copies") as bar:
+            for split in splits:
+                for chunk in chunks(read_split(split.path)):
+                    table.add(chunk, config)
+                    bar.advance(len(chunk))
         starts = np.cumsum([0, *counts])
         held_out = np.repeat(np.array([split.held_out for split in splits], bool), np.array(counts, int))
         exact = clusters = _equal(table.keys)
@@ -271,11 +279,6 @@ def chunks(records: Iterator[Record], *, most: int = sys.maxsize) -> Iterator[li
             chunk.append(record)
             size += sum(map(len, texts(record)))
         yield chunk
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file)
 
 
 def _pairs(counts: Counter[tuple[str, str]]) -> list[dict[str, Any]]:

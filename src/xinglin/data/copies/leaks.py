@@ -25,6 +25,7 @@ from xinglin.data.records import Origin, Preference, Record
 from xinglin.data.removal import Removal
 from xinglin.data.sources import Source, files, read
 from xinglin.runtime import atomic
+from xinglin.runtime.progress import progress
 
 FILE = "leaks.jsonl"
 HELD_OUT = "held_out"
@@ -176,16 +177,16 @@ def find_leaks(splits: Sequence[SplitFile], protected: Sequence[Protected], conf
     from xinglin.data.splits import read_split  # loads transformers, which a recipe's check does not need
 
     indexes = [Index(list(items)) for items in _alike(protected)]
+    searched = [split for split in splits if not split.held_out]
+    records = sum(split.records() for split in searched)
     leaks: list[Leak] = []
-    records = 0
-    for split in splits:
-        if split.held_out:
-            continue
-        line = 0
-        for chunk in chunks(read_split(split.path)):
-            leaks += _leaks(chunk, split.name, line, indexes, config)
-            line += len(chunk)
-        records += line
+    with progress(records, "looking for leaks") as bar:
+        for split in searched if indexes else ():
+            line = 0
+            for chunk in chunks(read_split(split.path)):
+                leaks += _leaks(chunk, split.name, line, indexes, config)
+                line += len(chunk)
+                bar.advance(len(chunk))
     return LeakReport(tuple(protected), sum(index.untold for index in indexes), records, tuple(leaks))
 
 
