@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from xinglin.errors import Interrupted
 from xinglin.runtime import progress as module
 from xinglin.runtime.progress import progress
 from xinglin.runtime.units import bytes_text, seconds_text
@@ -97,3 +98,17 @@ def test_units() -> None:
         "1.5 TiB",
     ]
     assert [seconds_text(n) for n in (0.04, 59.9, 187, 18187)] == ["0.0 s", "59.9 s", "3:07 min", "5:03:07 h"]
+
+
+def test_what_may_end_anywhere_ends_when_the_stage_is_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked = 0.0, False
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(module, "_stop_requested", lambda: asked)
+    with pytest.raises(Interrupted), progress(9, "reading", interruptible=True) as bar:
+        bar.advance()
+        asked, now = True, 1.0
+        bar.advance()
+    with progress(9, "training") as bar:
+        now = 2.0
+        bar.advance()
+    assert bar.done == 1

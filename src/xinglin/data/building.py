@@ -208,7 +208,8 @@ class Builder:
 
     def _draft(self, draft: Draft, treatment: Treatment, quarantine: Quarantine, removals: Removals) -> None:
         draft.path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.path.open("w", encoding="utf-8") as file, progress(None, f"reading {draft.name}") as bar:
+        bars = progress(None, f"reading {draft.name}", interruptible=True)
+        with draft.path.open("w", encoding="utf-8") as file, bars as bar:
             for source in draft.split.sources:
                 account = SourceAccount()
                 draft.accounts.append((source, account))

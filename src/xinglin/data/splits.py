@@ -117,7 +117,7 @@ def open_shards(
     how = Tokenising(renderer, max_tokens, policy, preferences=preferences, apart=apart)
     folder = find_shards(shard_key(sha256(path), how), places)
     if not folder.is_dir():
-        with progress(records, f"tokenising {path.stem}") as bar:
+        with progress(records, f"tokenising {path.stem}", interruptible=True) as bar:
             make_shards(folder, path, how, advance=bar.advance)
     return Shards(folder)
 

@@ -3,9 +3,10 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
+from xinglin.errors import Interrupted
 from xinglin.runtime.logging import Tee
 from xinglin.runtime.units import bytes_text, seconds_text
 
@@ -25,15 +26,27 @@ _FIELDS = {
 }
 
 
+_stop_requested: Callable[[], bool] = lambda: False
+
+
+def interrupt_when(stop_requested: Callable[[], bool]) -> None:
+    """From now on in this process: whether work that is ``interruptible`` is to end."""
+    global _stop_requested
+    _stop_requested = stop_requested
+
+
 class Bar:
     """Counts what is done. ``advance`` costs under a microsecond between two displays."""
 
-    def __init__(self, total: int | None, label: str, display: "_Terminal | None"):
+    def __init__(
+        self, total: int | None, label: str, display: "_Terminal | None", *, interruptible: bool = False
+    ):
         self.total = total
         self.label = label
         self.done = 0
         self.fields: dict[str, Any] = {}
         self._display = display
+        self._interruptible = interruptible
         self._started = self._shown = self._written = time.monotonic()
 
     def advance(self, n: int = 1, **fields: Any) -> None:
@@ -42,9 +55,12 @@ class Bar:
         if fields:
             self.fields |= fields
         now = time.monotonic()
-        if self._display and now - self._shown >= SHOW_EVERY_SECONDS:
+        if now - self._shown >= SHOW_EVERY_SECONDS:
             self._shown = now
-            self._display.show(self)
+            if self._interruptible and _stop_requested():
+                raise Interrupted
+            if self._display:
+                self._display.show(self)
         if now - self._written >= LINE_EVERY_SECONDS:
             self._written = now
             self._write_line()
@@ -74,18 +90,24 @@ class Bar:
 
 
 @contextlib.contextmanager
-def progress(total: int | None, label: str) -> Iterator[Bar]:
+def progress(total: int | None, label: str, *, interruptible: bool = False) -> Iterator[Bar]:
     """Show progress towards ``total`` (None: unknown) while the block runs.
 
     On a terminal a live line with the fields and the time left; elsewhere a line of text every ten seconds.
+
+    Args:
+        interruptible: nothing of the block is kept if it does not end, so it may end anywhere.
+
+    Raises:
+        Interrupted: the stage was asked to stop, and the block is ``interruptible``.
     """
     if not sys.stdout.isatty():
-        bar = Bar(total, label, None)
+        bar = Bar(total, label, None, interruptible=interruptible)
         yield bar
         bar.finish()
         return
     with _Terminal.opened(total, label) as display:
-        bar = Bar(total, label, display)
+        bar = Bar(total, label, display, interruptible=interruptible)
         yield bar
         bar.finish()
 

@@ -22,6 +22,7 @@ from xinglin.runtime.atomic import remove_unfinished, sync_tree, write_text
 from xinglin.runtime.directory import RunFolder, WorkFolder, disk_full_explained, hash_files
 from xinglin.runtime.environment import describe_environment, launch
 from xinglin.runtime.logging import Log
+from xinglin.runtime.progress import interrupt_when
 from xinglin.runtime.stage_run import Outcome, StageRun
 
 SAVE_SECONDS_EVERY = 1.0
@@ -62,7 +63,8 @@ def work(row: dict[str, Any], *, log: Log, tell: Tell, stop_requested: Callable[
     """
     job = Job(**row)
     folder = RunFolder(Path(job.folder))
-    rank = launch(job.environment).rank
+    place = launch(job.environment)
+    rank = place.rank
     attempt = folder.work(job.name, rank=rank)
     if rank == 0:
         log.open(folder.log)
@@ -70,6 +72,8 @@ def work(row: dict[str, Any], *, log: Log, tell: Tell, stop_requested: Callable[
     _die_with_parent(clock)
     sys.path[:] = job.python_path
     os.environ.update(job.environment)
+    if place.processes == 1:  # several stop together, where their loop does
+        interrupt_when(stop_requested)
     code, name, message = 0, "", ""
     try:
         with disk_full_explained(folder.path), attempt.error.open("w", encoding="utf-8") as crash:

@@ -152,7 +152,7 @@ def _learn(config: Config, data: Artifact, old: "PreTrainedTokenizerFast") -> _L
     )
 
     def texts(label: str) -> Iterator[str]:
-        with progress(None, label) as bar:
+        with progress(None, label, interruptible=True) as bar:
             for split in config.splits:
                 for text in sample_texts(data.folder / f"{split}.jsonl", max_bytes=config.sample_bytes):
                     bar.advance(1)

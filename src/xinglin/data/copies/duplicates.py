@@ -159,7 +159,7 @@ def find_duplicates(splits: Sequence[SplitFile], config: Duplicates) -> Clusters
     counts = [split.records() for split in splits]
     with SketchFile() as sketches:
         table = _Table(sum(counts), sketches)
-        with progress(sum(counts), "looking for copies") as bar:
+        with progress(sum(counts), "looking for copies", interruptible=True) as bar:
             for split in splits:
                 for chunk in chunks(read_split(split.path)):
                     table.add(chunk, config)

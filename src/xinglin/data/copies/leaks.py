@@ -180,7 +180,7 @@ def find_leaks(splits: Sequence[SplitFile], protected: Sequence[Protected], conf
     searched = [split for split in splits if not split.held_out]
     records = sum(split.records() for split in searched)
     leaks: list[Leak] = []
-    with progress(records, "looking for leaks") as bar:
+    with progress(records, "looking for leaks", interruptible=True) as bar:
         for split in searched if indexes else ():
             line = 0
             for chunk in chunks(read_split(split.path)):
